@@ -1,0 +1,434 @@
+/*-------------------------------------------------------------------------
+ *
+ * apidef.h
+ *		API definitions: what an API offers, read from apis/.
+ *
+ * The JSON form is described in doc/internals.md; these structures follow it
+ * member by member.  A definition is kept for the backend's life and is
+ * read-only; indexes are positions in the arrays of the same table or route.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_APIDEF_H
+#define APIGOUV_APIDEF_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+
+/* ---- steps: from a text to texts ---- */
+
+typedef enum ApigouvStepKind
+{
+	APIGOUV_STEP_LEFT,
+	APIGOUV_STEP_DEPARTEMENT,
+	APIGOUV_STEP_MAP,
+	APIGOUV_STEP_TRIM,
+	APIGOUV_STEP_PERIODE_DEBUT,
+	APIGOUV_STEP_PERIODE_FIN,
+	APIGOUV_STEP_LUHN,
+	APIGOUV_STEP_MATCHES,
+	APIGOUV_STEP_SIRET
+} ApigouvStepKind;
+
+typedef struct ApigouvStep
+{
+	ApigouvStepKind kind;
+	int			length;			/* LEFT: characters */
+	char	   *pattern;		/* MATCHES: regular expression */
+	const struct ApigouvMap *map;	/* MAP */
+} ApigouvStep;
+
+/* ---- where a column's value comes from ---- */
+
+typedef enum ApigouvSourceKind
+{
+	APIGOUV_SOURCE_NONE,		/* NULL */
+	APIGOUV_SOURCE_PATH,
+	APIGOUV_SOURCE_ENVELOPE,
+	APIGOUV_SOURCE_ECHO,
+	APIGOUV_SOURCE_CONSTANT,
+	APIGOUV_SOURCE_DERIVE,
+	APIGOUV_SOURCE_FIRST_OF,
+	APIGOUV_SOURCE_REPLY_TIME,
+	APIGOUV_SOURCE_REPLY_STATUS,
+	APIGOUV_SOURCE_REPLY_CODE,
+	APIGOUV_SOURCE_REPLY_TITLE,
+	APIGOUV_SOURCE_ERROR		/* column erreur: text of the failure */
+} ApigouvSourceKind;
+
+typedef enum ApigouvFormat
+{
+	APIGOUV_FORMAT_PLAIN,
+	APIGOUV_FORMAT_UNIX_PARIS,
+	APIGOUV_FORMAT_SECONDS_AFTER_REPLY
+} ApigouvFormat;
+
+typedef struct ApigouvTextPair
+{
+	char	   *from;
+	char	   *to;				/* NULL: SQL NULL */
+} ApigouvTextPair;
+
+typedef struct ApigouvSource
+{
+	ApigouvSourceKind kind;
+	int			npaths;			/* PATH, ENVELOPE: alternatives, in order */
+	char	  **paths;			/* up to a "[]", the path in the row */
+	char	   *element_path;	/* what follows "[]." in paths[0]; NULL if none */
+	int			column;			/* ECHO, DERIVE: the column it depends on */
+	char	   *text;			/* CONSTANT; ECHO: default, NULL = SQL NULL */
+	int			nsteps;			/* DERIVE */
+	ApigouvStep *steps;
+	int			nsubs;			/* FIRST_OF: the first that is not NULL */
+	struct ApigouvSource *subs;
+	int			only_if_column; /* -1 = none: NULL unless that column ... */
+	char	   *only_if_text;	/* ... has this value */
+	ApigouvFormat format;
+	int			nvalues;		/* map of texts; 0 = none */
+	ApigouvTextPair *values;
+	bool		has_else;
+	char	   *else_text;		/* NULL = SQL NULL */
+	int			past_column;	/* when_past: -1 = none */
+	char	   *past_if;
+	char	   *past_then;
+	bool		sorted;
+	bool		empty_is_null;
+} ApigouvSource;
+
+typedef struct ApigouvColumn
+{
+	char	   *name;
+	char	   *type;			/* SQL type, e.g. "text[]" */
+	char	   *comment;		/* NULL if none */
+	ApigouvSource source;
+	double		n_distinct;		/* 0 = not given */
+	bool		personal;
+	bool		is_opaque;		/* some route's parameter on it is opaque */
+} ApigouvColumn;
+
+/* ---- parameters ---- */
+
+typedef enum ApigouvPlace
+{
+	APIGOUV_IN_PATH,
+	APIGOUV_IN_QUERY,
+	APIGOUV_IN_BODY,
+	APIGOUV_IN_HEADER
+} ApigouvPlace;
+
+typedef enum ApigouvListMode
+{
+	APIGOUV_LIST_EACH,
+	APIGOUV_LIST_REPEAT,
+	APIGOUV_LIST_COMMA,
+	APIGOUV_LIST_JSON
+} ApigouvListMode;
+
+typedef enum ApigouvExactness
+{
+	APIGOUV_EXACT,
+	APIGOUV_SUPERSET,
+	APIGOUV_DERIVED,
+	APIGOUV_OPAQUE
+} ApigouvExactness;
+
+typedef enum ApigouvCheck
+{
+	APIGOUV_CHECK_NONE,
+	APIGOUV_CHECK_SIRET,
+	APIGOUV_CHECK_SIREN
+} ApigouvCheck;
+
+typedef enum ApigouvBodyType
+{
+	APIGOUV_BODY_STRING,
+	APIGOUV_BODY_NUMBER,
+	APIGOUV_BODY_BOOLEAN
+} ApigouvBodyType;
+
+typedef enum ApigouvPurpose
+{
+	APIGOUV_PURPOSE_NONE,
+	APIGOUV_PURPOSE_RECIPIENT,
+	APIGOUV_PURPOSE_CONTEXT,
+	APIGOUV_PURPOSE_OBJECT
+} ApigouvPurpose;
+
+/* operators a parameter serves (bits of ApigouvParam.ops) */
+#define APIGOUV_OP_EQ		0x01	/* =, IN, = ANY(array) */
+#define APIGOUV_OP_GE		0x02
+#define APIGOUV_OP_GT		0x04
+#define APIGOUV_OP_LE		0x08
+#define APIGOUV_OP_LT		0x10
+#define APIGOUV_OP_OVERLAPS 0x20	/* column && array */
+#define APIGOUV_OP_CONTAINS 0x40	/* column @> array */
+#define APIGOUV_OP_ANY		0x80	/* value = ANY(column) */
+#define APIGOUV_OP_PREFIX	0x100	/* column LIKE 'x%' */
+#define APIGOUV_OP_TRUE		0x200	/* boolean column is true */
+
+typedef struct ApigouvParam
+{
+	char	   *name;
+	ApigouvPlace place;
+	int			column;			/* -1 = not fed by a condition */
+	ApigouvPurpose purpose;
+	char	   *constant;		/* JSON text, NULL if not a constant */
+	bool		from_lookup;
+	bool		required;
+	uint32		ops;
+	ApigouvListMode list;
+	ApigouvExactness exactness;
+	char	   *cite;
+	int			nsteps;
+	ApigouvStep *steps;
+	ApigouvCheck check;
+	char	   *pattern;		/* NULL if none */
+	int			nvalues;
+	char	  **values;
+	bool		closed;
+	ApigouvBodyType body_type;
+	int			nunless_sent;
+	char	  **unless_sent;	/* parameter names */
+	int			nunless_read;
+	int		   *unless_read;	/* columns */
+} ApigouvParam;
+
+/* ---- replies ---- */
+
+typedef enum ApigouvVerdict
+{
+	APIGOUV_REPLY_ROWS,
+	APIGOUV_REPLY_NO_ROW,
+	APIGOUV_REPLY_ROW,
+	APIGOUV_REPLY_RETRY,
+	APIGOUV_REPLY_UNAVAILABLE,
+	APIGOUV_REPLY_REFUSED,
+	APIGOUV_REPLY_TOKEN,
+	APIGOUV_REPLY_QUOTA,
+	APIGOUV_REPLY_ERROR
+} ApigouvVerdict;
+
+/* a column and the text it gets; column is a position in the table */
+typedef struct ApigouvSetting
+{
+	int			column;
+	char	   *text;			/* NULL = SQL NULL */
+} ApigouvSetting;
+
+typedef struct ApigouvSettings
+{
+	int			n;
+	ApigouvSetting *items;
+} ApigouvSettings;
+
+typedef struct ApigouvReplyRule
+{
+	int			nstatus;		/* 0 = any; 4 and 5 stand for 4xx, 5xx */
+	int		   *status;
+	int			ncodes;			/* 0 = any */
+	char	  **codes;			/* "?" fits one character */
+	int			nnot_codes;
+	char	  **not_codes;
+	char	   *message_has;	/* NULL = any */
+	bool		empty;			/* only replies without body */
+	ApigouvVerdict verdict;
+	int			after_ms;		/* 0 = not given */
+	int			times;			/* -1 = not given */
+	char	   *hint;
+	ApigouvSettings set;
+} ApigouvReplyRule;
+
+/* ---- routes ---- */
+
+typedef enum ApigouvPagingStyle
+{
+	APIGOUV_PAGING_NONE,
+	APIGOUV_PAGING_OFFSET,
+	APIGOUV_PAGING_PAGE
+} ApigouvPagingStyle;
+
+typedef struct ApigouvPaging
+{
+	ApigouvPagingStyle style;
+	char	   *size_param;		/* "limit" or "size" */
+	char	   *at_param;		/* "offset" or "page" */
+	int			default_size;
+	int			max_size;		/* 0 = none */
+	bool		stable;
+	int			all_size;		/* 0 = none */
+	int			unique_column;	/* -1 = none */
+} ApigouvPaging;
+
+typedef struct ApigouvLookup
+{
+	char	   *path;			/* NULL = no lookup */
+	char	   *value_path;
+	char	   *gives;			/* parameter name */
+	int			limit;			/* index in api->limits, -1 = none */
+	int			nscopes;
+	char	  **scopes;
+} ApigouvLookup;
+
+typedef struct ApigouvRoute
+{
+	char	   *name;			/* "source:variant" when it has variants */
+	char	   *source_name;	/* the route's name in the file */
+	int			source;			/* position of that route in the file, from 0 */
+	bool		post;
+	char	   *path;
+	int			nparams;		/* purpose parameters of the API included */
+	ApigouvParam *params;
+	char	   *rows_path;
+	bool		rows_optional;
+	char	   *total_path;		/* NULL if none */
+	ApigouvPaging paging;
+	ApigouvSource *sources;		/* one per table column, overrides merged */
+	ApigouvSettings constants;
+	int			limit;			/* index in api->limits, -1 = none */
+	int			nscopes;
+	char	  **scopes;
+	ApigouvSettings none;
+	ApigouvSettings not_entitled;
+	ApigouvSettings failed;
+	int			nrules;			/* route's, then table's, then API's */
+	ApigouvReplyRule *rules;
+	int			nunless;
+	int		   *unless_columns;
+	ApigouvLookup lookup;
+	int			otherwise;		/* route position, -1 = none */
+	double		rows_per_request;
+	bool		exact;
+	bool		keyed;			/* has a required parameter fed by a column */
+} ApigouvRoute;
+
+/* ---- tables and APIs ---- */
+
+typedef struct ApigouvTable
+{
+	struct ApigouvApi *api;
+	char	   *name;
+	char	   *comment;
+	double		rows;
+	bool		is_union;
+	bool		personal_data;
+	int			ncolumns;		/* implicit ones included */
+	ApigouvColumn *columns;
+	int			reponse_column; /* position of reponse */
+	int			error_column;	/* position of erreur, -1 = none */
+	int			nroutes;		/* variants expanded, file order */
+	ApigouvRoute *routes;
+	int			nsources;		/* routes in the file */
+} ApigouvTable;
+
+typedef enum ApigouvAuth
+{
+	APIGOUV_AUTH_NONE,
+	APIGOUV_AUTH_BEARER,
+	APIGOUV_AUTH_OAUTH2
+} ApigouvAuth;
+
+typedef enum ApigouvCountedBy
+{
+	APIGOUV_BY_TOKEN,
+	APIGOUV_BY_CLIENT,
+	APIGOUV_BY_IP
+} ApigouvCountedBy;
+
+typedef struct ApigouvLimit
+{
+	char	   *name;
+	int			requests;		/* per window */
+	int			window_s;
+	int			margin_ms;
+	ApigouvCountedBy counted_by;
+} ApigouvLimit;
+
+typedef struct ApigouvHeader
+{
+	char	   *name;
+	char	   *value;
+} ApigouvHeader;
+
+typedef struct ApigouvPaths
+{
+	int			n;
+	char	  **paths;
+} ApigouvPaths;
+
+typedef struct ApigouvApi
+{
+	char	   *name;
+	char	   *title;
+	char	   *base_url;
+	ApigouvAuth auth;
+	bool		jwt;
+	char	   *token_url;
+	char	   *scope;
+	int			renew_before_s;
+	char	   *scopes_path;	/* scopes_request; NULL if none */
+	char	   *scopes_value;
+	int			nheaders;
+	ApigouvHeader *headers;
+	int			nlimits;
+	ApigouvLimit *limits;
+	int			ip_limit;		/* index in limits, -1 = none */
+	char	   *limit_header;	/* names, NULL if none */
+	char	   *remaining_header;
+	char	   *reset_header;
+	ApigouvPaths error_code;
+	ApigouvPaths error_title;
+	ApigouvPaths error_retry_in;
+	double		request_cost;
+	double		latency_ms;
+	bool		personal_data;
+	int			nhosts;
+	char	  **document_hosts;
+	int			ntables;
+	char	  **tables;			/* names */
+} ApigouvApi;
+
+/* a list of apis/shared/territoires.json indexed for one FROM and TO */
+typedef struct ApigouvMap ApigouvMap;
+
+/*
+ * Look up an API or a table; read and check its file on first use.
+ * missing_ok: NULL when there is no such name, else
+ * ERRCODE_FDW_SCHEMA_NOT_FOUND / ERRCODE_FDW_TABLE_NOT_FOUND with a hint that
+ * lists the names there are.  Raise ERRCODE_CONFIG_FILE_ERROR naming file,
+ * table and field on a definition that is wrong.
+ */
+extern const ApigouvApi *apigouv_apidef_api(const char *name, bool missing_ok);
+extern const ApigouvTable *apigouv_apidef_table(const ApigouvApi *api,
+												const char *name, bool missing_ok);
+
+/* Names of the APIs there are: list of char *, in the current context. */
+extern List *apigouv_apidef_names(void);
+
+/* Column position by name, or -1. */
+extern int	apigouv_apidef_column(const ApigouvTable *table, const char *name);
+
+/* Forget everything read (definition_dir changed). */
+extern void apigouv_apidef_reset(void);
+
+/*
+ * Apply steps to a text.  Result: list of char * in the current context, NIL
+ * when there is none.
+ */
+extern List *apigouv_apply_steps(int nsteps, const ApigouvStep *steps, const char *text);
+
+/*
+ * Rows of a list of apis/shared/territoires.json ("regions" or
+ * "departements"): list of char ** with the members' texts (NULL for null) in
+ * the order of names.
+ */
+extern List *apigouv_shared_rows(const char *list, int nnames, const char *const *names);
+
+/* Checks of keys: digits, length, checksum; La Poste's SIRETs are excepted. */
+extern bool apigouv_check_siret(const char *text);
+extern bool apigouv_check_siren(const char *text);
+
+/* setting apigouv_fdw.definition_dir; empty = share directory */
+extern char *apigouv_definition_dir;
+
+#endif							/* APIGOUV_APIDEF_H */

@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * apigouv_fdw.c
+ *		Module entry: settings, and the handler's table of callbacks.
+ *
+ * _PG_init opens nothing, since it may run in the postmaster.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "apigouv_fdw.h"
+#include "compat.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(apigouv_fdw_handler);
+
+extern PGDLLEXPORT void _PG_init(void);
+
+char	   *apigouv_context = NULL;
+char	   *apigouv_object = NULL;
+char	   *apigouv_recipient = NULL;
+bool		apigouv_enable_pushdown = true;
+int			apigouv_on_failure = APIGOUV_ON_FAILURE_ERROR;
+
+static const struct config_enum_entry on_failure_values[] = {
+	{"error", APIGOUV_ON_FAILURE_ERROR, false},
+	{"row", APIGOUV_ON_FAILURE_ROW, false},
+	{NULL, 0, false}
+};
+
+/* Definitions read from another directory are not valid any more. */
+static void
+definition_dir_changed(const char *newval, void *extra)
+{
+	if (apigouv_definition_dir == NULL || newval == NULL ||
+		strcmp(apigouv_definition_dir, newval) != 0)
+		apigouv_apidef_reset();
+}
+
+/* A recipient is empty or a SIRET. */
+static bool
+check_recipient(char **newval, void **extra, GucSource source)
+{
+	if (*newval == NULL || **newval == '\0' || apigouv_check_siret(*newval))
+		return true;
+	GUC_check_errdetail("The recipient is a SIRET: 14 digits whose checksum is right.");
+	return false;
+}
+
+/* Settings that say for what an API is asked. */
+static void
+define_purpose(void)
+{
+	DefineCustomStringVariable("apigouv_fdw.context",
+							   "Framework of the requests, for APIs that demand a purpose.",
+							   "A condition on the key column \"contexte\" wins over it.",
+							   &apigouv_context, "", PGC_USERSET, 0,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("apigouv_fdw.object",
+							   "Reason of the requests or file number, for APIs that demand a purpose.",
+							   "A condition on the key column \"objet\" wins over it.",
+							   &apigouv_object, "", PGC_USERSET, 0,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("apigouv_fdw.recipient",
+							   "SIRET of the administration that may use the data.",
+							   "Wins over the server's option \"recipient\".",
+							   &apigouv_recipient, "", PGC_SUSET, 0,
+							   check_recipient, NULL, NULL);
+}
+
+/* Settings of the engine. */
+static void
+define_engine(void)
+{
+	DefineCustomBoolVariable("apigouv_fdw.enable_pushdown",
+							 "Sends optional conditions to the API.",
+							 "For proofs and diagnosis: keys are sent in any case.",
+							 &apigouv_enable_pushdown, true, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
+	DefineCustomEnumVariable("apigouv_fdw.on_failure",
+							 "What a key that fails gives: an error, or a row that tells why.",
+							 NULL, &apigouv_on_failure,
+							 APIGOUV_ON_FAILURE_ERROR, on_failure_values,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("apigouv_fdw.definition_dir",
+							   "Directory of the API definitions.",
+							   "Empty means those installed with the extension.",
+							   &apigouv_definition_dir, "", PGC_SUSET, 0,
+							   NULL, definition_dir_changed, NULL);
+}
+
+void
+_PG_init(void)
+{
+	define_purpose();
+	define_engine();
+	MarkGUCPrefixReserved("apigouv_fdw");
+}
+
+/* The foreign data wrapper's callbacks. */
+Datum
+apigouv_fdw_handler(PG_FUNCTION_ARGS)
+{
+	FdwRoutine *routine = makeNode(FdwRoutine);
+
+	/* planning (plan.c) */
+	routine->GetForeignRelSize = apigouvGetForeignRelSize;
+	routine->GetForeignPaths = apigouvGetForeignPaths;
+	routine->GetForeignPlan = apigouvGetForeignPlan;
+
+	/* execution (scan.c) */
+	routine->BeginForeignScan = apigouvBeginForeignScan;
+	routine->IterateForeignScan = apigouvIterateForeignScan;
+	routine->ReScanForeignScan = apigouvReScanForeignScan;
+	routine->EndForeignScan = apigouvEndForeignScan;
+
+	/* EXPLAIN (explain.c) */
+	routine->ExplainForeignScan = apigouvExplainForeignScan;
+
+	/* IMPORT FOREIGN SCHEMA (import.c) */
+	routine->ImportForeignSchema = apigouvImportForeignSchema;
+
+	PG_RETURN_POINTER(routine);
+}

@@ -1,0 +1,72 @@
+/*-------------------------------------------------------------------------
+ *
+ * apigouv_fdw.h
+ *		What crosses from the planner to the executor, and the callbacks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_FDW_H
+#define APIGOUV_FDW_H
+
+#include "foreign/fdwapi.h"
+#include "nodes/pathnodes.h"
+
+#include "option.h"
+
+/*
+ * Items of ForeignScan.fdw_private.  Columns are positions in the API
+ * definition, expressions are positions in fdw_exprs.
+ */
+enum ApigouvPlanItem
+{
+	/* list of routes: (Integer route, list of bindings) */
+	APIGOUV_PLAN_ROUTES,
+	/* bindings on columns that are constant within a route of a union */
+	APIGOUV_PLAN_CONSTANT_QUALS,
+	/* IntList: columns to read */
+	APIGOUV_PLAN_COLUMNS,
+	/* IntList: may stop early (0 or 1), rows wanted at first (0 = all) */
+	APIGOUV_PLAN_HINTS,
+	/* String: key column without a value; empty when there is none */
+	APIGOUV_PLAN_MISSING,
+	/* Float: requests foreseen */
+	APIGOUV_PLAN_REQUESTS,
+	APIGOUV_PLAN_NITEMS
+};
+
+/* Items of a binding: an IntList. */
+enum ApigouvBindingItem
+{
+	APIGOUV_BINDING_TARGET,		/* parameter of the route, or column */
+	APIGOUV_BINDING_EXPR,
+	APIGOUV_BINDING_OP,
+	APIGOUV_BINDING_IS_ARRAY
+};
+
+/* plan.c */
+extern void apigouvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
+									 Oid foreigntableid);
+extern void apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
+								   Oid foreigntableid);
+extern ForeignScan *apigouvGetForeignPlan(PlannerInfo *root,
+										  RelOptInfo *baserel,
+										  Oid foreigntableid,
+										  ForeignPath *best_path, List *tlist,
+										  List *scan_clauses,
+										  Plan *outer_plan);
+
+/* scan.c */
+extern void apigouvBeginForeignScan(ForeignScanState *node, int eflags);
+extern TupleTableSlot *apigouvIterateForeignScan(ForeignScanState *node);
+extern void apigouvReScanForeignScan(ForeignScanState *node);
+extern void apigouvEndForeignScan(ForeignScanState *node);
+
+/* explain.c */
+extern void apigouvExplainForeignScan(ForeignScanState *node,
+									  struct ExplainState *es);
+
+/* import.c */
+extern List *apigouvImportForeignSchema(ImportForeignSchemaStmt *stmt,
+										Oid serverOid);
+
+#endif							/* APIGOUV_FDW_H */

@@ -1,0 +1,1005 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *		One attempt of a request, by libcurl.
+ *
+ * The sole includer of libcurl's header.  One multi handle serves the whole
+ * backend, so that connections live from query to query; its sockets are in
+ * one epoll descriptor, so that http.c has one thing to wait for.
+ *
+ * Rules that no single function shows:
+ *
+ * - Inside libcurl's callbacks nothing raises and nothing is palloc'd: a jump
+ *	 would skip libcurl's own frames.  A callback records a failure and
+ *	 returns short.
+ *
+ * - Signals are blocked from before libcurl starts the resolver's thread
+ *	 until it returns.  A thread inherits the mask; one that took SIGINT or
+ *	 SIGTERM would run the server's handlers outside the main thread.
+ *
+ * - Nothing is opened before the first attempt: _PG_init may run in the
+ *	 postmaster, whose children must not share connections.
+ *
+ * Not here: when an attempt may begin, what follows it, waiting (http.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "attempt.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+
+/*
+ * libcurl's receive buffer.  It fills it up to a hundred times before it
+ * returns, and beyond 32 KB it gets no faster.
+ */
+#define APIGOUV_BUFFER_BYTES	(64 * 1024)
+
+/* first allocation of a body whose length is not announced */
+#define APIGOUV_BODY_BYTES		(16 * 1024)
+
+/* headers of one reply, all lines */
+#define APIGOUV_HEADERS_BYTES	(256 * 1024)
+
+/* connections kept when idle, unless a pool may use more at once */
+#define APIGOUV_MIN_CONNECTIONS 32
+
+static CURLM *multi = NULL;		/* NULL until first used */
+static int	epoll_fd = -1;
+static bool multi_broken = false;	/* an event could not be registered */
+static int64 timer_due = APIGOUV_NEVER; /* when libcurl wants to be called */
+static long max_connections = 0;
+static int	sockets_open = 0;	/* by libcurl, idle connections included */
+static int	sockets_counted = 0;	/* told to the server's fd.c */
+
+static dlist_head running = DLIST_STATIC_INIT(running);
+
+static bool happened = false;	/* bytes came, since advance() looked last */
+static bool signals_blocked = false;
+static sigset_t signals_before; /* while signals_blocked */
+
+/* ----------------------------------------------------------------
+ *		the request
+ * ----------------------------------------------------------------
+ */
+
+/* malloc'd copy; NULL stays NULL, and *ok becomes false without memory. */
+static char *
+copy_text(const char *text, bool *ok)
+{
+	char	   *copy;
+
+	if (text == NULL)
+		return NULL;
+	copy = strdup(text);
+	if (copy == NULL)
+		*ok = false;
+	return copy;
+}
+
+bool
+apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
+							 const ApigouvHttpSettings *settings,
+							 const ApigouvHttpRequest *request,
+							 const ApigouvLimitHeaders *names)
+{
+	bool		ok = true;
+	int			i;
+
+	private->settings = *settings;
+	private->settings.ca_file = copy_text(settings->ca_file, &ok);
+	private->settings.proxy = copy_text(settings->proxy, &ok);
+	private->url = copy_text(request->url, &ok);
+	private->post = request->post;
+	if (request->body != NULL && request->body_len > 0)
+	{
+		private->request_body = malloc(request->body_len);
+		if (private->request_body == NULL)
+			return false;
+		memcpy(private->request_body, request->body, request->body_len);
+		private->request_body_len = request->body_len;
+	}
+	if (names != NULL)
+	{
+		private->limit_header = copy_text(names->limit, &ok);
+		private->remaining_header = copy_text(names->remaining, &ok);
+		private->reset_header = copy_text(names->reset, &ok);
+	}
+	/* the extra line without value keeps libcurl from asking for a 100 */
+	for (i = -1; i < request->nheaders; i++)
+	{
+		struct curl_slist *list =
+		curl_slist_append(private->headers,
+						  i < 0 ? "Expect:" : request->headers[i]);
+
+		if (list == NULL)
+			return false;
+		private->headers = list;
+	}
+	return ok;
+}
+
+void
+apigouv_attempt_free_request(ApigouvTransferPrivate *private)
+{
+	ApigouvHttpSettings *settings = &private->settings;
+
+	free(unconstify(char *, settings->ca_file));
+	free(unconstify(char *, settings->proxy));
+	settings->ca_file = settings->proxy = NULL;
+	free(private->url);
+	free(private->request_body);
+	free(private->limit_header);
+	free(private->remaining_header);
+	free(private->reset_header);
+	private->url = private->request_body = NULL;
+	private->limit_header = NULL;
+	private->remaining_header = private->reset_header = NULL;
+	curl_slist_free_all(private->headers);
+	private->headers = NULL;
+}
+
+/* ----------------------------------------------------------------
+ *		the reply
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * copy_printable
+ *		Copy printable ASCII into a buffer, and nothing else.
+ *
+ * The texts come from the network and end in the server's messages, whose
+ * encoding they need not share.  Cut to size; spaces at both ends go.
+ */
+static void
+copy_printable(char *out, size_t size, const char *text, size_t len)
+{
+	size_t		n = 0;
+	size_t		i;
+
+	for (i = 0; i < len && n + 1 < size; i++)
+	{
+		unsigned char c = (unsigned char) text[i];
+
+		if (c < 0x20 || c > 0x7e || (c == ' ' && n == 0))
+			continue;
+		out[n++] = (char) c;
+	}
+	while (n > 0 && out[n - 1] == ' ')
+		n--;
+	out[n] = '\0';
+}
+
+/*
+ * The number that a header's value starts with, at most max, or -1.  What
+ * follows is ignored: drafts of the rate-limit headers add parameters.
+ */
+static int64
+leading_number(const char *value, int64 max)
+{
+	int64		number = 0;
+
+	if (*value < '0' || *value > '9')
+		return -1;
+	for (; *value >= '0' && *value <= '9'; value++)
+	{
+		int			digit = *value - '0';
+
+		if (number > (max - digit) / 10)
+			return max;
+		number = number * 10 + digit;
+	}
+	return number;
+}
+
+/*
+ * Seconds to wait by a Retry-After value: a number, or a date, which may be
+ * past (0).  -1 when it is neither.
+ */
+static int
+retry_after_seconds(const char *value)
+{
+	int64		seconds = leading_number(value, INT_MAX);
+	time_t		date;
+
+	if (*value == '-' && value[1] >= '0' && value[1] <= '9')
+		return 0;
+	if (seconds >= 0)
+		return (int) seconds;
+	date = curl_getdate(value, NULL);
+	if (date == -1)
+		return -1;
+	seconds = (int64) date - (int64) time(NULL);
+	return (int) Min(Max(seconds, 0), INT_MAX);
+}
+
+void
+apigouv_attempt_reset_reply(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+
+	transfer->status = 0;
+	transfer->streaming = false;
+	transfer->body_len = 0;
+	if (transfer->body != NULL)
+		transfer->body[0] = '\0';
+	transfer->failure = APIGOUV_FAILURE_NONE;
+	transfer->failure_text[0] = '\0';
+	transfer->request_id[0] = '\0';
+	transfer->content_type[0] = '\0';
+	transfer->retry_after_s = -1;
+	transfer->limit_total = -1;
+	transfer->limit_remaining = -1;
+	transfer->limit_reset = -1;
+	private->sends = 0;
+	private->line_status = 0;
+	private->headers_ended = false;
+	private->headers_bytes = 0;
+	private->curl_error[0] = '\0';
+}
+
+/* ----------------------------------------------------------------
+ *		callbacks of libcurl: nothing here may raise or palloc
+ * ----------------------------------------------------------------
+ */
+
+/* Called when the events wanted of a socket change. */
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+	struct epoll_event event = {0};
+
+	if (what == CURL_POLL_REMOVE)
+	{
+		/* fails when the socket is closed already: then it is out as well */
+		(void) epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, &event);
+		return 0;
+	}
+	event.data.fd = fd;
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0 ||
+		(errno == ENOENT &&
+		 epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0))
+		return 0;
+	multi_broken = true;
+	return -1;
+}
+
+/* Called when the moment changes at which libcurl wants to be called. */
+static int
+on_timer(CURLM *curl_multi, long timeout_ms, void *arg)
+{
+	if (timeout_ms < 0)
+		timer_due = APIGOUV_NEVER;
+	else
+		timer_due = monotonic_us() + (int64) timeout_ms * 1000;
+	return 0;
+}
+
+/*
+ * Open a socket.  Close-on-exec, so that the programs of COPY ... PROGRAM do
+ * not inherit it; counted, because the server limits its own open files by
+ * what is left.
+ */
+static curl_socket_t
+on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	int			fd;
+
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
+				address->protocol);
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	sockets_open++;
+	return fd;
+}
+
+static int
+on_close_socket(void *arg, curl_socket_t fd)
+{
+	sockets_open--;
+	return close(fd);
+}
+
+/*
+ * Called before each send.  libcurl resends by itself when a connection that
+ * it had kept turns out dead; the upstream may have counted both.
+ */
+static int
+on_send(void *arg, char *remote_ip, char *local_ip, int remote_port,
+		int local_port)
+{
+	ApigouvTransfer *transfer = arg;
+
+	if (++transfer->private->sends > 1)
+		transfer->attempts++;
+	return CURL_PREREQFUNC_OK;
+}
+
+/* Called before a name is looked up, hence before a thread is started. */
+static int
+on_resolve(void *resolver_state, void *reserved, void *arg)
+{
+	sigset_t	all;
+
+	if (!signals_blocked)
+	{
+		sigfillset(&all);
+		sigprocmask(SIG_SETMASK, &all, &signals_before);
+		signals_blocked = true;
+	}
+	return 0;
+}
+
+/* Take note of a header line's value; name is not NUL-terminated. */
+static void
+note_header(ApigouvTransfer *transfer, const char *name, size_t name_len,
+			const char *text, size_t len)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	char		value[128];
+
+#define HEADER_IS(wanted) \
+	((wanted) != NULL && strlen(wanted) == name_len && \
+	 pg_strncasecmp(wanted, name, name_len) == 0)
+
+	copy_printable(value, sizeof(value), text, len);
+	if (HEADER_IS("X-Request-Id"))
+		strlcpy(transfer->request_id, value, sizeof(transfer->request_id));
+	else if (HEADER_IS("Content-Type"))
+		strlcpy(transfer->content_type, value, sizeof(transfer->content_type));
+	else if (HEADER_IS("Retry-After"))
+		transfer->retry_after_s = retry_after_seconds(value);
+	else if (HEADER_IS(private->limit_header))
+		transfer->limit_total = (int) leading_number(value, INT_MAX);
+	else if (HEADER_IS(private->remaining_header))
+		transfer->limit_remaining = (int) leading_number(value, INT_MAX);
+	else if (HEADER_IS(private->reset_header))
+		transfer->limit_reset = leading_number(value, PG_INT64_MAX);
+
+#undef HEADER_IS
+}
+
+/*
+ * Called for each header line: "HTTP/1.1 200 OK", fields, an empty line; all
+ * that again for each interim reply (1xx) before; then perhaps trailers.
+ */
+static size_t
+on_header(char *line, size_t size, size_t count, void *arg)
+{
+	ApigouvTransfer *transfer = arg;
+	ApigouvTransferPrivate *private = transfer->private;
+	size_t		len = size * count;
+	const char *colon;
+
+	private->headers_bytes += len;
+	if (private->headers_bytes > APIGOUV_HEADERS_BYTES)
+	{
+		transfer->failure = APIGOUV_FAILURE_TOO_LARGE;
+		return 0;
+	}
+	if (private->headers_ended)
+		return len;
+	if (len > 5 && memcmp(line, "HTTP/", 5) == 0)
+	{
+		const char *space = memchr(line, ' ', len);
+
+		private->line_status = 0;
+		if (space != NULL && len - (space - line) > 4)
+			private->line_status = (int) leading_number(space + 1, 999);
+	}
+	else if (private->line_status < 200)
+		return len;
+	else if (line[0] == '\r' || line[0] == '\n')
+	{
+		private->headers_ended = true;
+		transfer->status = private->line_status;
+		transfer->streaming = transfer->status == 200;
+	}
+	else if ((colon = memchr(line, ':', len)) != NULL)
+		note_header(transfer, line, colon - line,
+					colon + 1, len - (colon + 1 - line));
+	return len;
+}
+
+/*
+ * Make room for more bytes of a body and the NUL after it.  Doubles; starts
+ * with the announced length, which the caller's maximum bounds.
+ */
+static bool
+grow_body(ApigouvTransfer *transfer, size_t more)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	size_t		needed = transfer->body_len + more + 1;
+	size_t		capacity = Max(private->capacity, APIGOUV_BODY_BYTES);
+	char	   *body;
+
+	if (needed <= private->capacity)
+		return true;
+	if (transfer->body_len == 0)
+	{
+		curl_off_t	announced = -1;
+
+		(void) curl_easy_getinfo(private->easy,
+								 CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
+								 &announced);
+		if (announced >= 0 &&
+			announced <= private->settings.response_max_bytes)
+			capacity = Max(needed, (size_t) announced + 1);
+	}
+	while (capacity < needed)
+		capacity *= 2;
+	body = realloc(transfer->body, capacity);
+	if (body == NULL)
+		return false;
+	transfer->body = body;
+	private->capacity = capacity;
+	return true;
+}
+
+/* Called with bytes of the reply's body, decompressed. */
+static size_t
+on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+	ApigouvTransfer *transfer = arg;
+	size_t		len = size * count;
+
+	/*
+	 * A few KB can decompress to very much before libcurl returns: do not
+	 * make a cancel wait.  The transfer is lost, as the statement is.
+	 */
+	if (QueryCancelPending || ProcDiePending)
+		return 0;
+	if ((uint64) transfer->body_len + len >
+		(uint64) transfer->private->settings.response_max_bytes)
+		transfer->failure = APIGOUV_FAILURE_TOO_LARGE;
+	else if (!grow_body(transfer, len))
+		transfer->failure = APIGOUV_FAILURE_MEMORY;
+	if (transfer->failure != APIGOUV_FAILURE_NONE)
+		return 0;
+	memcpy(transfer->body + transfer->body_len, bytes, len);
+	transfer->body_len += len;
+	transfer->body[transfer->body_len] = '\0';
+	transfer->bytes += len;
+	happened = true;
+	return len;
+}
+
+/* ----------------------------------------------------------------
+ *		the multi handle and its descriptor
+ * ----------------------------------------------------------------
+ */
+
+void
+apigouv_attempt_count_fds(bool may_reserve)
+{
+	while (sockets_counted > sockets_open)
+	{
+		ReleaseExternalFD();
+		sockets_counted--;
+	}
+	while (may_reserve && sockets_counted < sockets_open)
+	{
+		ReserveExternalFD();
+		sockets_counted++;
+	}
+}
+
+/*
+ * Close the multi handle with its connections and its descriptor.  No
+ * transfer may be RUNNING.  The next attempt makes new ones.
+ */
+static void
+close_multi(void)
+{
+	if (multi != NULL)
+		(void) curl_multi_cleanup(multi);
+	multi = NULL;
+	if (epoll_fd >= 0)
+	{
+		close(epoll_fd);
+		ReleaseExternalFD();
+	}
+	epoll_fd = -1;
+	multi_broken = false;
+	timer_due = APIGOUV_NEVER;
+	max_connections = 0;
+	apigouv_attempt_count_fds(false);
+}
+
+/* Make the multi handle and its descriptor unless they are there. */
+static bool
+open_multi(void)
+{
+	static bool initialized = false;
+
+	if (multi != NULL)
+		return true;
+	if (!initialized && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return false;
+	initialized = true;
+
+	if (!AcquireExternalFD())
+		return false;
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0)
+	{
+		ReleaseExternalFD();
+		return false;
+	}
+	multi = curl_multi_init();
+	if (multi == NULL ||
+		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK)
+	{
+		close_multi();
+		return false;
+	}
+	return true;
+}
+
+/*
+ * Keep as many idle connections as one pool may use at once.  libcurl's own
+ * rule, four times the transfers of the moment, would close most of them
+ * after each batch.
+ */
+static void
+keep_connections(int max_concurrency)
+{
+	long		wanted = Max(max_concurrency, APIGOUV_MIN_CONNECTIONS);
+
+	wanted = Min(wanted, APIGOUV_MAX_RUNNING);
+	if (wanted > max_connections &&
+		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, wanted) == CURLM_OK)
+		max_connections = wanted;
+}
+
+/* ----------------------------------------------------------------
+ *		how an attempt went
+ * ----------------------------------------------------------------
+ */
+
+/* Copy a part of a URL; false when it is missing, or too long. */
+static bool
+copy_part(CURLU *url, CURLUPart what, char *out, size_t size)
+{
+	char	   *text = NULL;
+	bool		fits = false;
+
+	out[0] = '\0';
+	if (curl_url_get(url, what, &text, CURLU_DEFAULT_PORT) == CURLUE_OK)
+		fits = strlcpy(out, text, size) < size;
+	curl_free(text);
+	return fits;
+}
+
+bool
+apigouv_attempt_split_url(const char *url, bool guess, ApigouvUrlParts *parts)
+{
+	CURLU	   *handle = curl_url();
+	char		user[2];
+	bool		ok;
+
+	memset(parts, 0, sizeof(*parts));
+	ok = handle != NULL &&
+		curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME |
+					 (guess ? CURLU_GUESS_SCHEME : 0)) == CURLUE_OK &&
+		copy_part(handle, CURLUPART_SCHEME, parts->scheme, sizeof(parts->scheme)) &&
+		copy_part(handle, CURLUPART_HOST, parts->host, sizeof(parts->host));
+	if (ok)
+	{
+		(void) copy_part(handle, CURLUPART_PORT, parts->port, sizeof(parts->port));
+		(void) copy_part(handle, CURLUPART_USER, user, sizeof(user));
+		parts->has_user = user[0] != '\0';
+		(void) copy_part(handle, CURLUPART_PASSWORD, user, sizeof(user));
+		parts->has_user |= user[0] != '\0';
+	}
+	curl_url_cleanup(handle);
+	return ok;
+}
+
+/*
+ * Name whom an attempt talks to, '"host", port N', for a message.  The rest
+ * of a URL may hold secrets.
+ */
+static void
+describe_peer(const ApigouvTransferPrivate *private, char *out, size_t size)
+{
+	const char *proxy = private->settings.proxy;
+	ApigouvUrlParts parts;
+	char		host[100];
+
+	(void) apigouv_attempt_split_url(proxy ? proxy : private->url,
+									 proxy != NULL, &parts);
+	copy_printable(host, sizeof(host), parts.host, strlen(parts.host));
+	snprintf(out, size, "%s\"%s\"%s%s", proxy ? "proxy " : "", host,
+			 parts.port[0] ? ", port " : "", parts.port);
+}
+
+/* What kind of failure libcurl's code means. */
+static ApigouvFailure
+classify(CURLcode code, bool sent)
+{
+	switch (code)
+	{
+		case CURLE_OK:
+			return APIGOUV_FAILURE_NONE;
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_PROXY:
+			return APIGOUV_FAILURE_CONNECT;
+		case CURLE_OPERATION_TIMEDOUT:
+			/* what was never sent may be sent again */
+			return sent ? APIGOUV_FAILURE_TIMEOUT : APIGOUV_FAILURE_CONNECT;
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CRL_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+		case CURLE_USE_SSL_FAILED:
+			return APIGOUV_FAILURE_TLS;
+		case CURLE_GOT_NOTHING:
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_HTTP2:
+		case CURLE_HTTP2_STREAM:
+			return APIGOUV_FAILURE_LOST;
+		case CURLE_FILESIZE_EXCEEDED:
+			return APIGOUV_FAILURE_TOO_LARGE;
+		case CURLE_BAD_CONTENT_ENCODING:
+			return APIGOUV_FAILURE_ENCODING;
+		case CURLE_OUT_OF_MEMORY:
+			return APIGOUV_FAILURE_MEMORY;
+		default:
+			return APIGOUV_FAILURE_OTHER;
+	}
+}
+
+/*
+ * Say why an attempt failed.  The words are ours where they can be, since
+ * libcurl's change between versions and may quote what was sent.
+ */
+static void
+describe_failure(ApigouvTransfer *transfer, CURLcode code)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	char	   *text = transfer->failure_text;
+	size_t		size = sizeof(transfer->failure_text);
+	char		peer[128];
+	char		reason[100];
+	long		os_errno = 0;
+
+	describe_peer(private, peer, sizeof(peer));
+	switch (transfer->failure)
+	{
+		case APIGOUV_FAILURE_NONE:
+			break;
+		case APIGOUV_FAILURE_CONNECT:
+			(void) curl_easy_getinfo(private->easy, CURLINFO_OS_ERRNO, &os_errno);
+			if (code == CURLE_OPERATION_TIMEDOUT)
+				snprintf(text, size, "no connection to %s within %d ms", peer,
+						 Min(private->settings.connect_timeout_ms,
+							 private->settings.timeout_ms));
+			else if (code == CURLE_COULDNT_CONNECT && os_errno != 0)
+				snprintf(text, size, "could not connect to %s: %s", peer,
+						 strerror((int) os_errno));
+			else if (code == CURLE_COULDNT_RESOLVE_HOST ||
+					 code == CURLE_COULDNT_RESOLVE_PROXY)
+				snprintf(text, size, "could not find the address of %s", peer);
+			else
+				snprintf(text, size, "could not connect to %s", peer);
+			break;
+		case APIGOUV_FAILURE_TLS:
+			copy_printable(reason, sizeof(reason), private->curl_error,
+						   strlen(private->curl_error));
+			snprintf(text, size, "no TLS connection to %s: %s", peer,
+					 reason[0] ? reason : curl_easy_strerror(code));
+			break;
+		case APIGOUV_FAILURE_TIMEOUT:
+			snprintf(text, size, "no complete reply within %d ms",
+					 private->settings.timeout_ms);
+			break;
+		case APIGOUV_FAILURE_LOST:
+			snprintf(text, size, "connection to %s was lost %s", peer,
+					 transfer->status == 0 ? "before the reply" :
+					 "before the end of the reply");
+			break;
+		case APIGOUV_FAILURE_TOO_LARGE:
+			if (private->headers_bytes > APIGOUV_HEADERS_BYTES)
+				snprintf(text, size, "headers of the reply are larger than %d bytes",
+						 APIGOUV_HEADERS_BYTES);
+			else
+				snprintf(text, size, "reply is larger than " INT64_FORMAT " bytes",
+						 private->settings.response_max_bytes);
+			break;
+		case APIGOUV_FAILURE_ENCODING:
+			strlcpy(text, "compressed reply cannot be decompressed", size);
+			break;
+		case APIGOUV_FAILURE_MEMORY:
+			strlcpy(text, "out of memory or file descriptors", size);
+			break;
+		case APIGOUV_FAILURE_OTHER:
+			if (code == CURLE_WRITE_ERROR)
+				strlcpy(text, "interrupted", size);
+			else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
+				snprintf(text, size, "reply of %s is not HTTP", peer);
+			else
+				strlcpy(text, curl_easy_strerror(code), size);
+			break;
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		attempts
+ * ----------------------------------------------------------------
+ */
+
+#define SET_OPTION(option, value) \
+	do { \
+		if (code == CURLE_OK) \
+			code = curl_easy_setopt(easy, option, value); \
+	} while (0)
+
+/* Options that say how to connect; nothing comes from the environment. */
+static CURLcode
+set_connection_options(CURL *easy, const ApigouvHttpSettings *settings)
+{
+	CURLcode	code = CURLE_OK;
+
+	/* do not wait for the resolver's thread when a transfer is cancelled */
+	SET_OPTION(CURLOPT_QUICK_EXIT, 1L);
+	SET_OPTION(CURLOPT_NOSIGNAL, 1L);
+
+	SET_OPTION(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET_OPTION(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+	SET_OPTION(CURLOPT_FOLLOWLOCATION, 0L);
+	SET_OPTION(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+
+	/* empty text: neither a proxy nor exceptions from the environment */
+	SET_OPTION(CURLOPT_PROXY, settings->proxy ? settings->proxy : "");
+	SET_OPTION(CURLOPT_NOPROXY, "");
+	SET_OPTION(CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
+	SET_OPTION(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+
+	SET_OPTION(CURLOPT_SSL_VERIFYPEER, 1L);
+	SET_OPTION(CURLOPT_SSL_VERIFYHOST, 2L);
+	SET_OPTION(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	if (settings->ca_file != NULL)
+	{
+		/* these authorities instead of the system's, not beside them */
+		SET_OPTION(CURLOPT_CAINFO, settings->ca_file);
+		SET_OPTION(CURLOPT_CAPATH, NULL);
+	}
+
+	/*
+	 * HTTP/2 where it is offered.  Not CURLOPT_PIPEWAIT: requests that wait
+	 * for the first connection are not under libcurl's time limits, and a
+	 * host that does not answer is tried by one after the other.
+	 */
+	SET_OPTION(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
+	SET_OPTION(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET_OPTION(CURLOPT_CONNECTTIMEOUT_MS, (long) settings->connect_timeout_ms);
+	SET_OPTION(CURLOPT_TIMEOUT_MS, (long) settings->timeout_ms);
+	SET_OPTION(CURLOPT_BUFFERSIZE, (long) APIGOUV_BUFFER_BYTES);
+	SET_OPTION(CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+	SET_OPTION(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	SET_OPTION(CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+	return code;
+}
+
+/* Options that say what to send and where the reply goes. */
+static CURLcode
+set_request_options(CURL *easy, ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	CURLcode	code = CURLE_OK;
+
+	SET_OPTION(CURLOPT_PRIVATE, transfer);
+	SET_OPTION(CURLOPT_ERRORBUFFER, private->curl_error);
+	SET_OPTION(CURLOPT_URL, private->url);
+	SET_OPTION(CURLOPT_PATH_AS_IS, 1L);
+	SET_OPTION(CURLOPT_USERAGENT, "apigouv_fdw/" APIGOUV_VERSION);
+	SET_OPTION(CURLOPT_HTTPHEADER, private->headers);
+	SET_OPTION(CURLOPT_ACCEPT_ENCODING, "gzip");
+	SET_OPTION(CURLOPT_MAXFILESIZE_LARGE,
+			   (curl_off_t) private->settings.response_max_bytes);
+	if (private->post)
+	{
+		SET_OPTION(CURLOPT_POST, 1L);
+		SET_OPTION(CURLOPT_POSTFIELDSIZE_LARGE,
+				   (curl_off_t) private->request_body_len);
+		SET_OPTION(CURLOPT_POSTFIELDS,
+				   private->request_body ? private->request_body : "");
+	}
+	SET_OPTION(CURLOPT_PREREQFUNCTION, on_send);
+	SET_OPTION(CURLOPT_PREREQDATA, transfer);
+	SET_OPTION(CURLOPT_HEADERFUNCTION, on_header);
+	SET_OPTION(CURLOPT_HEADERDATA, transfer);
+	SET_OPTION(CURLOPT_WRITEFUNCTION, on_body);
+	SET_OPTION(CURLOPT_WRITEDATA, transfer);
+	return code;
+}
+
+#undef SET_OPTION
+
+void
+apigouv_attempt_cancel(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	CURL	   *easy = private->easy;
+
+	if (easy == NULL)
+		return;
+	private->easy = NULL;
+	dlist_delete(&private->running_node);
+	(void) curl_multi_remove_handle(multi, easy);
+	curl_easy_cleanup(easy);
+}
+
+/* The attempt has failed, or has ended well: note which. */
+static void
+note_end(ApigouvTransfer *transfer, CURLcode code)
+{
+	if (transfer->failure == APIGOUV_FAILURE_NONE)
+		transfer->failure = classify(code, transfer->private->sends > 0);
+	if (transfer->failure != APIGOUV_FAILURE_NONE)
+		describe_failure(transfer, code);
+	apigouv_attempt_cancel(transfer);
+}
+
+bool
+apigouv_attempt_begin(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	CURLcode	code = CURLE_OUT_OF_MEMORY;
+
+	apigouv_attempt_reset_reply(transfer);
+	if (open_multi())
+	{
+		keep_connections(private->settings.max_concurrency);
+		private->easy = curl_easy_init();
+	}
+	if (private->easy != NULL)
+	{
+		dlist_push_tail(&running, &private->running_node);
+		code = set_connection_options(private->easy, &private->settings);
+		if (code == CURLE_OK)
+			code = set_request_options(private->easy, transfer);
+		if (code == CURLE_OK &&
+			curl_multi_add_handle(multi, private->easy) != CURLM_OK)
+			code = CURLE_OUT_OF_MEMORY;
+	}
+	if (code == CURLE_OK)
+		return true;
+	note_end(transfer, code);
+	return false;
+}
+
+/* ----------------------------------------------------------------
+ *		progress
+ * ----------------------------------------------------------------
+ */
+
+/* End the attempts that libcurl reports as done. */
+static void
+end_done(void (*ended) (ApigouvTransfer *transfer))
+{
+	CURLMsg    *message;
+	int			left;
+
+	while ((message = curl_multi_info_read(multi, &left)) != NULL)
+	{
+		CURLcode	code = message->data.result;
+		char	   *transfer = NULL;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		(void) curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE,
+								 &transfer);
+		happened = true;
+		note_end((ApigouvTransfer *) transfer, code);
+		ended((ApigouvTransfer *) transfer);
+	}
+}
+
+/*
+ * The multi handle cannot go on (libcurl says so after want of memory or of
+ * room in the epoll descriptor): end all attempts and make a new one later.
+ */
+static void
+end_all(void (*ended) (ApigouvTransfer *transfer))
+{
+	while (!dlist_is_empty(&running))
+	{
+		ApigouvTransferPrivate *private =
+		dlist_head_element(ApigouvTransferPrivate, running_node, &running);
+
+		happened = true;
+		note_end(&private->public, CURLE_OUT_OF_MEMORY);
+		ended(&private->public);
+	}
+	close_multi();
+}
+
+/* Treat the sockets that are ready and the timer; false: the end of multi. */
+static bool
+serve_sockets(void)
+{
+	struct epoll_event events[64];
+	CURLMcode	code = CURLM_OK;
+	int			left;
+	int			n;
+	int			i;
+
+	n = epoll_wait(epoll_fd, events, lengthof(events), 0);
+	for (i = 0; i < n && code == CURLM_OK; i++)
+	{
+		int			what = 0;
+
+		if (events[i].events & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		code = curl_multi_socket_action(multi, events[i].data.fd, what, &left);
+	}
+	if (code == CURLM_OK && timer_due <= monotonic_us())
+	{
+		timer_due = APIGOUV_NEVER;
+		code = curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &left);
+	}
+	return code == CURLM_OK && !multi_broken;
+}
+
+bool
+apigouv_attempt_advance(void (*ended) (ApigouvTransfer *transfer))
+{
+	bool		ok;
+
+	if (dlist_is_empty(&running))
+		return false;
+	happened = false;
+	ok = serve_sockets();
+	if (signals_blocked)
+	{
+		sigprocmask(SIG_SETMASK, &signals_before, NULL);
+		signals_blocked = false;
+	}
+	if (ok)
+		end_done(ended);
+	else
+		end_all(ended);
+	return happened;
+}
+
+int
+apigouv_attempt_fd(void)
+{
+	return epoll_fd;
+}
+
+int64
+apigouv_attempt_due(void)
+{
+	return timer_due;
+}

@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.h
+ *		One attempt of a request, by libcurl: what http.c asks of attempt.c.
+ *
+ * Only those two include it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_ATTEMPT_H
+#define APIGOUV_ATTEMPT_H
+
+#include "postgres.h"
+
+#include "http.h"
+#include "lib/ilist.h"
+#include "portability/instr_time.h"
+
+/* no moment: later than any */
+#define APIGOUV_NEVER			PG_INT64_MAX
+
+/*
+ * Attempts at once, all pools together.  Each may hold a socket, and sockets
+ * are taken from the same supply as the server's open files.
+ */
+#define APIGOUV_MAX_RUNNING		128
+
+/* What of a transfer is nobody else's business.  Zeroed, then filled. */
+typedef struct ApigouvTransferPrivate
+{
+	ApigouvTransfer public;
+
+	/* http.c's */
+	dlist_node	node;			/* in the list of all transfers */
+	dlist_node	queue_node;		/* in pool->queue while QUEUED */
+	struct Pool *pool;			/* NULL once ENDED */
+	uint64		number;			/* order of start */
+	ApigouvRetryHook hook;
+	void	   *hook_arg;
+	int64		not_before;		/* no attempt earlier than this; us, monotonic */
+	bool		exposed;		/* bytes of the reply went to the caller */
+
+	/* the request, malloc'd; freed once ENDED */
+	ApigouvHttpSettings settings;
+	bool		post;
+	char	   *url;
+	char	   *request_body;
+	size_t		request_body_len;
+	struct curl_slist *headers;
+	char	   *limit_header;	/* names of rate-limit headers, NULL = none */
+	char	   *remaining_header;
+	char	   *reset_header;
+
+	/* attempt.c's, of the attempt under way */
+	dlist_node	running_node;	/* in the list of attempts under way */
+	void	   *easy;			/* libcurl's handle; NULL unless RUNNING */
+	int			sends;			/* more than one if libcurl sent again */
+	int			line_status;	/* of the last status line; 1xx are interim */
+	bool		headers_ended;	/* what follows are trailers */
+	size_t		headers_bytes;
+	size_t		capacity;		/* bytes allocated for body, kept between */
+	char		curl_error[256];
+} ApigouvTransferPrivate;
+
+/* Parts of a URL; texts that would not fit make it no URL. */
+typedef struct ApigouvUrlParts
+{
+	char		scheme[16];
+	char		host[256];		/* "[...]" around an IPv6 address */
+	char		port[6];		/* the scheme's own when none is given */
+	bool		has_user;		/* or password, or login options */
+} ApigouvUrlParts;
+
+/* Microseconds on a clock that never jumps. */
+static inline int64
+monotonic_us(void)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MICROSEC(now);
+}
+
+/*
+ * Copy a request into private; false without memory.  free undoes it, also
+ * half way.
+ */
+extern bool apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
+										 const ApigouvHttpSettings *settings,
+										 const ApigouvHttpRequest *request,
+										 const ApigouvLimitHeaders *names);
+extern void apigouv_attempt_free_request(ApigouvTransferPrivate *private);
+
+/* Forget the reply of the attempt before. */
+extern void apigouv_attempt_reset_reply(ApigouvTransfer *transfer);
+
+/*
+ * Begin an attempt: libcurl sends at the next advance.  False when it has
+ * failed already; failure and failure_text are then set.
+ */
+extern bool apigouv_attempt_begin(ApigouvTransfer *transfer);
+
+/*
+ * Take from libcurl an attempt under way.  Its connection is closed if the
+ * reply was not read whole.  Never raises.
+ */
+extern void apigouv_attempt_cancel(ApigouvTransfer *transfer);
+
+/*
+ * Let libcurl do all that can be done without blocking, and call ended() for
+ * each attempt that is over, its failure set, libcurl no more on the stack.
+ * True when bytes came or an attempt ended.
+ */
+extern bool apigouv_attempt_advance(void (*ended) (ApigouvTransfer *transfer));
+
+/* When to advance again: the descriptor is readable, or the moment has come. */
+extern int	apigouv_attempt_fd(void);	/* -1 = none yet */
+extern int64 apigouv_attempt_due(void);
+
+/*
+ * Tell the server how many descriptors are held here.  Without may_reserve
+ * only less than before: making room may close files and log.
+ */
+extern void apigouv_attempt_count_fds(bool may_reserve);
+
+/* Split a URL.  guess: the scheme may be missing. */
+extern bool apigouv_attempt_split_url(const char *url, bool guess,
+									  ApigouvUrlParts *parts);
+
+#endif							/* APIGOUV_ATTEMPT_H */

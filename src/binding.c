@@ -1,0 +1,307 @@
+/*-------------------------------------------------------------------------
+ *
+ * binding.c
+ *		Values of conditions to the texts that a parameter of a route sends.
+ *
+ * A value is written as the API reads it, whatever the session's settings:
+ * dates in ISO form, times in UTC, numbers in their shortest form.  Then the
+ * parameter's steps turn it into what is sent, and its checks tell a value
+ * that the API would refuse.
+ *
+ * A malformed value of a key, or a value that a closed list lacks, cannot be
+ * in any row: it is dropped and counted.  A key's list of values tells
+ * instead for which values the route is meant, so another route must serve.
+ * In any other case the parameter is not sent, and the condition is checked
+ * by the executor alone: more rows travel, none is lost.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "regex/regex.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "binding.h"
+
+/* Longest text sent as one value, in bytes. */
+#define MAX_WIRE_BYTES 1000
+
+/* A time as "2026-01-31T12:34:56.789Z", or NULL when it is infinite. */
+static char *
+timestamptz_text(TimestampTz value)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+	StringInfoData buf;
+
+	if (TIMESTAMP_NOT_FINITE(value) ||
+		timestamp2tm(value, NULL, &tm, &fsec, NULL, NULL) != 0 ||
+		tm.tm_year < 1)
+		return NULL;
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%04d-%02d-%02dT%02d:%02d:%02d",
+					 tm.tm_year, tm.tm_mon, tm.tm_mday,
+					 tm.tm_hour, tm.tm_min, tm.tm_sec);
+	if (fsec != 0)
+		appendStringInfo(&buf, ".%06d", (int) fsec);
+	appendStringInfoChar(&buf, 'Z');
+	return buf.data;
+}
+
+/* A date as "2026-01-31", or NULL when it is infinite. */
+static char *
+date_text(DateADT value)
+{
+	int			year;
+	int			month;
+	int			day;
+
+	if (DATE_NOT_FINITE(value))
+		return NULL;
+	j2date(value + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	if (year < 1)
+		return NULL;
+	return psprintf("%04d-%02d-%02d", year, month, day);
+}
+
+/* A number in its shortest exact form, or NULL when it is not finite. */
+static char *
+float8_text(double value)
+{
+	char	   *buf;
+
+	if (isnan(value) || isinf(value))
+		return NULL;
+	buf = palloc(DOUBLE_SHORTEST_DECIMAL_LEN);
+	double_to_shortest_decimal_buf(value, buf);
+	return buf;
+}
+
+/*
+ * value_text
+ *		Text of one SQL value in UTF-8, or NULL when no API could read it.
+ */
+static char *
+value_text(Datum value, Oid type)
+{
+	Oid			output;
+	bool		is_varlena;
+	char	   *text;
+
+	switch (getBaseType(type))
+	{
+		case BOOLOID:
+			return pstrdup(DatumGetBool(value) ? "true" : "false");
+		case DATEOID:
+			return date_text(DatumGetDateADT(value));
+		case TIMESTAMPTZOID:
+			return timestamptz_text(DatumGetTimestampTz(value));
+		case FLOAT8OID:
+			return float8_text(DatumGetFloat8(value));
+		default:
+			break;
+	}
+	getTypeOutputInfo(type, &output, &is_varlena);
+	text = OidOutputFunctionCall(output, value);
+	if (getBaseType(type) == NUMERICOID && !isdigit((unsigned char) *text) &&
+		*text != '-')
+		return NULL;			/* NaN, Infinity */
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
+}
+
+/*
+ * apigouv_binding_texts
+ *		Texts of the value, or of the elements of the array, of a condition.
+ *
+ * isnull, or an array without elements that are not null: NIL.  *sendable is
+ * false when a value has no text that an API could read.
+ */
+List *
+apigouv_binding_texts(Datum value, bool isnull, Oid type, bool is_array,
+					  bool *sendable)
+{
+	List	   *texts = NIL;
+	ArrayType  *array;
+	Oid			element;
+	int16		len;
+	bool		byval;
+	char		align;
+	Datum	   *items;
+	bool	   *nulls;
+	int			n;
+
+	*sendable = true;
+	if (isnull)
+		return NIL;
+	if (!is_array)
+	{
+		char	   *text = value_text(value, type);
+
+		if (text == NULL)
+			*sendable = false;
+		return list_make1(text);
+	}
+
+	array = DatumGetArrayTypeP(value);
+	element = ARR_ELEMTYPE(array);
+	get_typlenbyvalalign(element, &len, &byval, &align);
+	deconstruct_array(array, element, len, byval, align, &items, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *text;
+
+		if (nulls[i])
+			continue;
+		text = value_text(items[i], element);
+		if (text == NULL)
+			*sendable = false;
+		texts = lappend(texts, text);
+	}
+	return texts;
+}
+
+/* Does a UTF-8 text match a regular expression of a definition? */
+static bool
+matches(const char *pattern, const char *text)
+{
+	char	   *local = pg_any_to_server(text, strlen(text), PG_UTF8);
+
+	return RE_compile_and_execute(cstring_to_text(pattern), local,
+								  strlen(local), REG_ADVANCED,
+								  C_COLLATION_OID, 0, NULL);
+}
+
+/* Is a text in the list of values that the upstream accepts? */
+static bool
+is_listed(const ApigouvParam *param, const char *text)
+{
+	for (int i = 0; i < param->nvalues; i++)
+	{
+		if (strcmp(param->values[i], text) == 0)
+			return true;
+	}
+	return param->nvalues == 0;
+}
+
+/*
+ * is_well_formed
+ *		Has a text the form that the API accepts for a parameter?
+ */
+static bool
+is_well_formed(const ApigouvParam *param, const char *wire)
+{
+	/* an empty text switches a filter off, or changes the path */
+	if (*wire == '\0' || strlen(wire) > MAX_WIRE_BYTES)
+		return false;
+	if (param->check == APIGOUV_CHECK_SIRET && !apigouv_check_siret(wire))
+		return false;
+	if (param->check == APIGOUV_CHECK_SIREN && !apigouv_check_siren(wire))
+		return false;
+	return param->pattern == NULL || matches(param->pattern, wire);
+}
+
+/*
+ * distinct
+ *		The texts without repetitions, in order of first appearance.
+ *
+ * Sorting finds the repetitions, since a join can bring thousands of keys.
+ */
+static int
+compare_texts(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+static List *
+distinct(List *texts)
+{
+	List	   *sorted = list_copy(texts);
+	List	   *result = NIL;
+	const char *last = NULL;
+	ListCell   *lc;
+
+	list_sort(sorted, compare_texts);
+	foreach(lc, sorted)
+	{
+		if (last == NULL || strcmp(last, lfirst(lc)) != 0)
+			result = lappend(result, lfirst(lc));
+		last = lfirst(lc);
+	}
+	return result;
+}
+
+/*
+ * apigouv_binding_values
+ *		What a parameter sends for the value of a condition.
+ *
+ * op: the condition's APIGOUV_OP_ bit.  The result's list lives in the
+ * current context.
+ */
+ApigouvBindResult
+apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
+					   bool isnull, Oid type, bool is_array,
+					   ApigouvBindValues *result)
+{
+	bool		sendable;
+	List	   *texts;
+	ListCell   *lc;
+
+	result->values = NIL;
+	result->malformed = 0;
+	texts = apigouv_binding_texts(value, isnull, type, is_array, &sendable);
+	if (isnull || (texts == NIL && op != APIGOUV_OP_CONTAINS))
+		return APIGOUV_BIND_NULL;
+	if (!sendable || texts == NIL)
+		return APIGOUV_BIND_SKIP;
+	if (list_length(texts) > 1)
+		texts = distinct(texts);
+
+	foreach(lc, texts)
+	{
+		char	   *asked = lfirst(lc);
+		List	   *wires = param->nsteps == 0 ? list_make1(asked)
+			: apigouv_apply_steps(param->nsteps, param->steps, asked);
+		bool		refused = wires == NIL;
+		bool		unlisted = false;
+		ListCell   *lc2;
+
+		/* "is true" only: another value is not sent, and not refused */
+		if (!(param->ops & APIGOUV_OP_EQ) && (param->ops & APIGOUV_OP_TRUE) &&
+			strcmp(asked, "true") != 0)
+			return APIGOUV_BIND_SKIP;
+		foreach(lc2, wires)
+		{
+			if (!is_well_formed(param, lfirst(lc2)))
+				refused = true;
+			else if (!is_listed(param, lfirst(lc2)))
+				unlisted = true;
+			else
+			{
+				ApigouvBound *bound = palloc(sizeof(ApigouvBound));
+
+				bound->asked = asked;
+				bound->wire = lfirst(lc2);
+				result->values = lappend(result->values, bound);
+			}
+		}
+		if (unlisted && param->required)
+			return APIGOUV_BIND_ELSEWHERE;
+		if ((refused && !param->required) || (unlisted && !param->closed))
+			return APIGOUV_BIND_SKIP;
+		if (refused || unlisted)
+			result->malformed++;
+	}
+	return APIGOUV_BIND_OK;
+}

@@ -1,0 +1,56 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *		What differs between PostgreSQL 15 to 18 and between libcurl versions.
+ *
+ * The only file that knows versions.  Each difference gets one name here, and
+ * the other files use that name.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_COMPAT_H
+#define APIGOUV_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "apigouv_fdw needs PostgreSQL 15 or later"
+#endif
+
+/*
+ * create_foreignscan_path: fdw_restrictinfo came with 17, disabled_nodes with
+ * 18.  disabled: the path must lose against any other.
+ */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_create_foreignscan_path(root, rel, rows, disabled, startup, total, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, (disabled) ? 2 : 0, \
+							startup, total, NIL, outer, NULL, NIL, private)
+#elif PG_VERSION_NUM >= 170000
+#define apigouv_create_foreignscan_path(root, rel, rows, disabled, startup, total, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, \
+							outer, NULL, NIL, private)
+#else
+#define apigouv_create_foreignscan_path(root, rel, rows, disabled, startup, total, outer, private) \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, \
+							outer, NULL, private)
+#endif
+
+/* The role a foreign scan runs as; 0 = the current one. */
+#if PG_VERSION_NUM >= 160000
+#define apigouv_scan_role(node) \
+	(((ForeignScan *) (node)->ss.ps.plan)->checkAsUser)
+#else
+#define apigouv_scan_role(node) \
+	(exec_rt_fetch(((Scan *) (node)->ss.ps.plan)->scanrelid, \
+				   (node)->ss.ps.state)->checkAsUser)
+#endif
+
+/* The last argument of estimate_array_length's callers. */
+#if PG_VERSION_NUM >= 170000
+#define apigouv_array_length(root, node) estimate_array_length(root, node)
+#else
+#define apigouv_array_length(root, node) ((double) estimate_array_length(node))
+#endif
+
+/* Wait event: one for every wait before 17, which has custom names. */
+#define APIGOUV_WAIT_EVENT PG_WAIT_EXTENSION
+
+#endif							/* APIGOUV_COMPAT_H */

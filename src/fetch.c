@@ -1,0 +1,759 @@
+/*-------------------------------------------------------------------------
+ *
+ * fetch.c
+ *		The rows of a scan's tasks, one by one.
+ *
+ * Tasks are read in order; those that follow are begun ahead, so that their
+ * replies travel together: at once when all rows are wanted, by 1, 2, 4 ...
+ * when the query may stop early.  Replies in pages are decoded as their
+ * bytes arrive; others once they are whole, since they are small.
+ *
+ * What a reply means is decided by reply.c.  A source of a union that is
+ * refused or unavailable gives a row that says so; a key of another table
+ * does with on_failure = row; everything else is an error.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "scan_state.h"
+#include "token.h"
+#include "value.h"
+
+/* ---- asking ---- */
+
+/* The secrets of the scan's role, read when first needed. */
+static const ApigouvSecrets *
+secrets_of(ApigouvScanState *state)
+{
+	if (state->secrets == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
+
+		state->secrets = apigouv_option_secrets(state->options,
+												state->userid);
+		MemoryContextSwitchTo(old);
+	}
+	return state->secrets;
+}
+
+/* Ask for a page, through the transaction's cache. */
+static void
+ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+		 bool lookup)
+{
+	ApigouvCall call = {0};
+	bool		was_there;
+
+	call.route = task->sroute->route;
+	call.wires = task->wires;
+	call.lookup = lookup;
+	call.size = page->size;
+	call.at = page->at;
+	apigouv_request_build(state->options, &call, &page->built);
+	page->reply = apigouv_cache_ask(state->options, state->userid,
+									secrets_of(state), task->sroute->route,
+									&page->built, &was_there);
+	page->ours = !was_there;
+	if (was_there)
+		state->counts.cache_hits++;
+	else
+		state->counts.requests++;
+}
+
+/* Ask for a page and put it at the end of a task's queue. */
+static void
+queue_page(ApigouvScanState *state, ApigouvTask *task,
+		   const ApigouvPage *wanted)
+{
+	ApigouvPage *page = palloc(sizeof(ApigouvPage));
+
+	*page = *wanted;
+	ask_page(state, task, page, false);
+	task->pages = lappend(task->pages, page);
+}
+
+/* Does the token hold one of the scopes of a route, as far as is known? */
+static bool
+is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
+{
+	ListCell   *lc;
+
+	if (route->nscopes == 0 || route->not_entitled.n == 0)
+		return true;
+	if (!state->scopes_asked)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
+
+		state->scopes_known =
+			apigouv_token_scopes(state->options, state->userid,
+								 secrets_of(state), &state->scopes);
+		state->scopes_asked = true;
+		MemoryContextSwitchTo(old);
+	}
+	if (!state->scopes_known)
+		return true;
+	foreach(lc, state->scopes)
+	{
+		for (int i = 0; i < route->nscopes; i++)
+		{
+			if (strcmp(lfirst(lc), route->scopes[i]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Let a task give one row that no reply holds. */
+static void
+make_row(ApigouvTask *task, const ApigouvSettings *first,
+		 const ApigouvSettings *second, char *error,
+		 const ApigouvTransfer *from)
+{
+	task->state = APIGOUV_TASK_MADE_ROW;
+	task->made[0] = first;
+	task->made[1] = second;
+	task->made_error = error;
+	task->made_from = unconstify(ApigouvTransfer *, from);
+}
+
+/* Begin the pages of a task whose values are all known. */
+static void
+begin_reading(ApigouvScanState *state, ApigouvTask *task)
+{
+	ApigouvPage page = {0};
+
+	apigouv_page_first(state, task, &page);
+	queue_page(state, task, &page);
+	task->state = APIGOUV_TASK_READING;
+}
+
+/* Begin a task: send its first request, if it needs one. */
+static void
+begin_task(ApigouvScanState *state, ApigouvTask *task)
+{
+	const ApigouvRoute *route = task->sroute->route;
+
+	if (!is_entitled(state, route))
+		make_row(task, &route->not_entitled, NULL, NULL, NULL);
+	else if (route->lookup.path != NULL && task->lookup.reply == NULL)
+	{
+		ask_page(state, task, &task->lookup, true);
+		task->state = APIGOUV_TASK_LOOKUP;
+	}
+	else
+		begin_reading(state, task);
+}
+
+/* ---- replies that hold no rows to decode ---- */
+
+/* Count what a transfer cost, once. */
+static void
+count_page(ApigouvScanState *state, ApigouvPage *page)
+{
+	if (page->counted)
+		return;
+	page->counted = true;
+	state->counts.pages++;
+	if (page->ours)
+	{
+		state->counts.attempts += page->reply->transfer->attempts;
+		state->counts.bytes += page->reply->transfer->bytes;
+	}
+}
+
+/* Does a failed key of this table give a row instead of an error? */
+static bool
+failure_gives_row(const ApigouvScanState *state, const ApigouvRoute *route,
+				  ApigouvVerdict verdict)
+{
+	if (verdict == APIGOUV_REPLY_TOKEN || verdict == APIGOUV_REPLY_QUOTA)
+		return false;
+	if (state->options->table->is_union)
+		return verdict != APIGOUV_REPLY_ERROR ||
+			apigouv_on_failure == APIGOUV_ON_FAILURE_ROW;
+	return verdict != APIGOUV_REPLY_REFUSED && route->keyed &&
+		apigouv_on_failure == APIGOUV_ON_FAILURE_ROW;
+}
+
+/*
+ * settle
+ *		Do what a reply's verdict says, but for decoding rows.
+ *
+ * Raises the error that the verdict stands for.
+ */
+static void
+settle(ApigouvScanState *state, ApigouvTask *task,
+	   const ApigouvTransfer *transfer)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	const ApigouvJudgement *judgement = &task->judgement;
+	const ApigouvSettings *set = judgement->rule ? &judgement->rule->set
+		: NULL;
+
+	switch (judgement->verdict)
+	{
+		case APIGOUV_REPLY_NO_ROW:
+			if (state->options->table->is_union)
+				make_row(task, set, &route->none, NULL, transfer);
+			else
+				task->state = APIGOUV_TASK_DONE;
+			return;
+		case APIGOUV_REPLY_ROW:
+			make_row(task, set, NULL, NULL, transfer);
+			return;
+		default:
+			break;
+	}
+	if (!failure_gives_row(state, route, judgement->verdict))
+		apigouv_reply_raise(state->options, route, state->userid, transfer,
+							judgement);
+	if (!state->options->table->is_union)
+		state->counts.failed++;
+	make_row(task, set, &route->failed,
+			 apigouv_reply_describe(transfer, judgement), transfer);
+}
+
+/*
+ * judge
+ *		Judge the ended transfer of a page; true when it holds rows.
+ *
+ * A reply that refuses an access token is asked again once with a new one:
+ * then the transfer is under way again, and false is returned with the task
+ * unchanged.
+ */
+static bool
+judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
+{
+	ApigouvReply *reply = page->reply;
+
+	apigouv_reply_judge(state->options->api, task->sroute->route,
+						reply->transfer, true, &task->judgement);
+	if (task->judgement.verdict == APIGOUV_REPLY_ROWS)
+		return true;
+	if (task->judgement.verdict == APIGOUV_REPLY_TOKEN &&
+		reply->token_generation != 0 && !reply->renewed)
+	{
+		count_page(state, page);
+		page->counted = false;
+		apigouv_cache_renew(reply, state->options, state->userid,
+							secrets_of(state), &page->built);
+		return false;
+	}
+	count_page(state, page);
+	settle(state, task, reply->transfer);
+	return false;
+}
+
+/* ---- lookups ---- */
+
+/* Put the value that a lookup found where the route wants it. */
+static void
+use_lookup(ApigouvScanState *state, ApigouvTask *task)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	const ApigouvTransfer *transfer = task->lookup.reply->transfer;
+	ApigouvValue document;
+	ApigouvValue found;
+	const char *error;
+
+	if (!apigouv_value_parse(transfer->body ? transfer->body : "",
+							 transfer->body_len, &document, &error))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+				 errmsg("response of foreign server \"%s\" is not JSON: %s",
+						state->options->server_name, error)));
+	found = apigouv_value_get(&document, route->lookup.value_path);
+	if (found.kind != APIGOUV_STRING && found.kind != APIGOUV_NUMBER)
+	{
+		task->judgement.verdict = APIGOUV_REPLY_NO_ROW;
+		task->judgement.rule = NULL;
+		settle(state, task, transfer);
+		return;
+	}
+	for (int i = 0; i < route->nparams; i++)
+	{
+		if (strcmp(route->params[i].name, route->lookup.gives) == 0)
+			task->wires[i] = list_make1(apigouv_value_cstring(&found));
+	}
+	apigouv_task_echo_names(state, task);
+	begin_reading(state, task);
+}
+
+/* Move a task whose lookup may have ended. */
+static void
+advance_lookup(ApigouvScanState *state, ApigouvTask *task)
+{
+	if (task->lookup.reply->transfer->state != APIGOUV_TRANSFER_ENDED)
+		return;
+	if (judge(state, task, &task->lookup))
+	{
+		count_page(state, &task->lookup);
+		use_lookup(state, task);
+	}
+}
+
+/* Begin the tasks of the window, and move their lookups. */
+static void
+advance_window(ApigouvScanState *state)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->batch_cxt);
+	int			last = Min(state->ntasks, state->current + state->window);
+
+	for (int i = state->current; i < last; i++)
+	{
+		ApigouvTask *task = &state->tasks[i];
+
+		if (task->state == APIGOUV_TASK_NEW)
+			begin_task(state, task);
+		if (task->state == APIGOUV_TASK_LOOKUP)
+			advance_lookup(state, task);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* ---- rows ---- */
+
+/* Frees a stream when its scan's memory goes. */
+static void
+free_stream(void *arg)
+{
+	ApigouvRowstream **stream = arg;
+
+	if (*stream != NULL)
+		apigouv_rowstream_free(*stream);
+	*stream = NULL;
+}
+
+/* Begin to read the rows of a page. */
+static ApigouvRowstream *
+open_stream(ApigouvScanState *state, ApigouvRowstream **place,
+			ApigouvReader *reader)
+{
+	MemoryContextCallback *callback =
+		MemoryContextAllocZero(state->batch_cxt,
+							   sizeof(MemoryContextCallback));
+
+	free_stream(place);
+	*place = apigouv_rowstream_create(reader->projection);
+	if (*place == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	callback->func = free_stream;
+	callback->arg = place;
+	MemoryContextRegisterResetCallback(state->batch_cxt, callback);
+	return *place;
+}
+
+/* The reader of a task's route, made on first use. */
+static ApigouvReader *
+reader_of(ApigouvScanState *state, ApigouvTask *task)
+{
+	ApigouvScanRoute *sroute = task->sroute;
+
+	if (sroute->reader == NULL)
+		sroute->reader = apigouv_tuple_reader(state->tupler, sroute->route);
+	if (sroute->reader->nvalues > state->nvalues)
+	{
+		state->values = MemoryContextAlloc(state->scan_cxt,
+										   sizeof(ApigouvValue) *
+										   sroute->reader->nvalues);
+		state->nvalues = sroute->reader->nvalues;
+	}
+	return sroute->reader;
+}
+
+/* Raise the error of a reply that cannot be decoded. */
+static void
+raise_not_json(const ApigouvScanState *state, const ApigouvPage *page,
+			   const ApigouvRowstream *stream)
+{
+	const ApigouvTransfer *transfer = page->reply->transfer;
+	size_t		offset;
+	const char *why = apigouv_rowstream_error(stream, &offset);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("could not read the response of foreign server \"%s\"",
+					state->options->server_name),
+			 errdetail("%s at byte %zu of %zu, content type \"%s\"%s%s.",
+					   why, offset, transfer->body_len,
+					   transfer->content_type,
+					   transfer->request_id[0] ? ", X-Request-Id " : "",
+					   transfer->request_id)));
+}
+
+/* Read a whole reply for the values around its rows. */
+static void
+read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+			  ApigouvReader *reader)
+{
+	const ApigouvTransfer *transfer = page->reply->transfer;
+	ApigouvRowstream *stream = open_stream(state, &task->envelope, reader);
+	ApigouvRowResult result;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		result = apigouv_rowstream_next(stream, transfer->body,
+										transfer->body_len, true,
+										state->values);
+	} while (result == APIGOUV_ROW);
+	if (result == APIGOUV_ROW_ERROR)
+		raise_not_json(state, page, stream);
+}
+
+/* The facts of a row that are the same for all rows of a page. */
+static void
+fill_row(const ApigouvTask *task, const ApigouvReader *reader,
+		 const ApigouvTransfer *transfer, ApigouvRow *row)
+{
+	memset(row, 0, sizeof(*row));
+	row->reader = reader;
+	row->echo = task->echo;
+	row->received = transfer && transfer->ended_at != 0
+		? transfer->ended_at : GetCurrentTimestamp();
+	row->status = transfer ? transfer->status : 0;
+	row->code = task->judgement.code;
+	row->title = task->judgement.title;
+}
+
+/* Give the row that a task makes. */
+static bool
+give_made_row(ApigouvScanState *state, ApigouvTask *task,
+			  TupleTableSlot *slot)
+{
+	ApigouvReader *reader = reader_of(state, task);
+	ApigouvTransfer *from = task->made_from;
+	ApigouvRow	row;
+	ApigouvValue whole;
+	const char *error;
+
+	fill_row(task, reader, from, &row);
+	row.set[0] = task->made[0];
+	row.set[1] = task->made[1];
+	row.error = task->made_error;
+	if (from != NULL && from->body_len > 0 &&
+		apigouv_value_parse(from->body, from->body_len, &whole, &error))
+		row.whole = &whole;
+	apigouv_tuple_store(state->tupler, &row, slot);
+	task->emitted++;
+	task->state = APIGOUV_TASK_DONE;
+	return true;
+}
+
+/* An entry of the table of rows returned: the text of a unique column. */
+typedef struct SeenEntry
+{
+	char	   *key;
+} SeenEntry;
+
+static uint32
+hash_seen(const void *key, Size keysize)
+{
+	const char *text = *(const char *const *) key;
+
+	return hash_bytes((const unsigned char *) text, strlen(text));
+}
+
+static int
+match_seen(const void *a, const void *b, Size keysize)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/*
+ * is_duplicate
+ *		Was this row returned before, by another page or task?
+ *
+ * Asked only where rows can come twice.
+ */
+static bool
+is_duplicate(ApigouvScanState *state, ApigouvTask *task,
+			 const ApigouvRow *row)
+{
+	int			column = task->sroute->route->paging.unique_column;
+	bool		unstable = task->sroute->route->paging.style !=
+		APIGOUV_PAGING_NONE && !task->sroute->route->paging.stable;
+	HASHCTL		info = {0};
+	char	   *key;
+	bool		found;
+
+	if (column < 0 ||
+		!(state->may_repeat || (unstable && state->first_rows > 0)))
+		return false;
+	if (state->seen == NULL)
+	{
+		info.keysize = sizeof(char *);
+		info.entrysize = sizeof(SeenEntry);
+		info.hash = hash_seen;
+		info.match = match_seen;
+		info.hcxt = state->batch_cxt;
+		state->seen = hash_create("apigouv_fdw rows seen", 256, &info,
+								  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
+								  HASH_CONTEXT);
+	}
+	key = apigouv_tuple_text(state->tupler, row, column);
+	if (key == NULL)
+		return false;
+	if (hash_search(state->seen, &key, HASH_FIND, NULL) != NULL)
+	{
+		pfree(key);
+		state->counts.duplicates++;
+		return true;
+	}
+	key = MemoryContextStrdup(state->batch_cxt, key);
+	hash_search(state->seen, &key, HASH_ENTER, &found);
+	return false;
+}
+
+/* Give a row of the page being read, unless it came before. */
+static bool
+give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+		 ApigouvReader *reader, TupleTableSlot *slot)
+{
+	ApigouvRow	row;
+
+	task->page_rows++;
+	if (task->page_rows <= page->skip)
+		return false;
+	fill_row(task, reader, page->reply->transfer, &row);
+	row.values = state->values;
+	row.stream = task->envelope;
+	row.base = page->reply->transfer->body;
+	if (is_duplicate(state, task, &row))
+		return false;
+	apigouv_tuple_store(state->tupler, &row, slot);
+	task->emitted++;
+	return true;
+}
+
+/* The total that a page announced, -1 if none. */
+static int64
+announced_total(const ApigouvTask *task, const ApigouvReader *reader,
+				const ApigouvTransfer *transfer)
+{
+	ApigouvValue value;
+	char	   *text;
+	char	   *end;
+	int64		total;
+
+	if (reader->total_index < 0)
+		return -1;
+	value = apigouv_rowstream_envelope(task->stream, transfer->body,
+									   reader->total_index);
+	if (value.kind != APIGOUV_NUMBER)
+		return -1;
+	text = apigouv_value_cstring(&value);
+	total = strtoll(text, &end, 10);
+	return *end == '\0' && total >= 0 ? total : -1;
+}
+
+/* Ask for the pages that follow, as many ahead as the query allows. */
+static void
+ask_ahead(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *last)
+{
+	int			ahead = state->may_stop_early ? 1
+		: state->options->max_concurrency;
+
+	while (list_length(task->pages) < ahead)
+	{
+		ApigouvPage next;
+
+		if (task->pages != NIL)
+			last = llast(task->pages);
+		if (!apigouv_page_next(state, task, last, &next))
+			return;
+		queue_page(state, task, &next);
+		if (task->total < 0)
+			return;				/* whether another follows is not known */
+	}
+}
+
+/*
+ * end_page
+ *		A page was read to its end: check it, and ask for what follows.
+ *
+ * A route whose reply holds no row gives none, or the row that a union owes
+ * for each source.
+ */
+static void
+end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+		 ApigouvReader *reader)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	const ApigouvTransfer *transfer = page->reply->transfer;
+	bool		found = apigouv_rowstream_found(task->stream);
+	int64		total = announced_total(task, reader, transfer);
+	MemoryContext old;
+
+	count_page(state, page);
+	free_stream(&task->stream);
+	free_stream(&task->envelope);
+	if (!found && !route->rows_optional)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+				 errmsg("response of foreign server \"%s\" has no \"%s\"",
+						state->options->server_name, route->rows_path),
+				 transfer->request_id[0]
+				 ? errdetail("X-Request-Id: %s.", transfer->request_id) : 0));
+	if (!apigouv_page_ended(state, task, page, total))
+		return;
+	if (state->options->table->is_union && task->emitted == 0 &&
+		route->paging.style == APIGOUV_PAGING_NONE)
+	{
+		make_row(task, &route->none, NULL, NULL, transfer);
+		return;
+	}
+
+	task->pages = list_delete_first(task->pages);
+	task->page_rows = 0;
+	old = MemoryContextSwitchTo(state->batch_cxt);
+	ask_ahead(state, task, page);
+	MemoryContextSwitchTo(old);
+	if (task->pages == NIL)
+		task->state = APIGOUV_TASK_DONE;
+}
+
+/*
+ * wait_for
+ *		Wait until a transfer has ended, or streams more than seen bytes.
+ *
+ * Meanwhile the tasks begun ahead go on.  Bytes are used only after
+ * apigouv_http_wait has given them: from then on the HTTP engine does not
+ * send that request again.
+ */
+static void
+wait_for(ApigouvScanState *state, ApigouvTransfer *transfer, size_t seen,
+		 bool streaming)
+{
+	while (transfer->state != APIGOUV_TRANSFER_ENDED &&
+		   !(streaming && transfer->streaming && transfer->body_len > seen))
+	{
+		apigouv_http_pump(-1);
+		advance_window(state);
+	}
+	if (transfer->state != APIGOUV_TRANSFER_ENDED)
+		apigouv_http_wait(transfer, seen);
+}
+
+/*
+ * read_page
+ *		The next row of the page at the head of a task's queue.
+ *
+ * False when the caller must look at the task's state again.
+ */
+static bool
+read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
+{
+	ApigouvPage *page = linitial(task->pages);
+	ApigouvReader *reader = reader_of(state, task);
+	ApigouvTransfer *transfer = page->reply->transfer;
+	bool		streaming = task->sroute->route->paging.style !=
+		APIGOUV_PAGING_NONE && !reader->needs_envelope;
+	bool		complete;
+
+	if (task->stream == NULL)
+	{
+		wait_for(state, transfer, 0, streaming);
+		if (transfer->state == APIGOUV_TRANSFER_ENDED)
+		{
+			MemoryContext old = MemoryContextSwitchTo(state->batch_cxt);
+			bool		rows = judge(state, task, page);
+
+			MemoryContextSwitchTo(old);
+			if (!rows)
+				return false;
+		}
+		if (reader->needs_envelope)
+			read_envelope(state, task, page, reader);
+		open_stream(state, &task->stream, reader);
+		task->page_rows = 0;
+	}
+
+	for (;;)
+	{
+		if (transfer->state == APIGOUV_TRANSFER_ENDED &&
+			transfer->failure != APIGOUV_FAILURE_NONE)
+		{
+			/* lost while its rows were being returned */
+			(void) judge(state, task, page);
+			return false;
+		}
+		complete = transfer->state == APIGOUV_TRANSFER_ENDED;
+		switch (apigouv_rowstream_next(task->stream, transfer->body,
+									   transfer->body_len, complete,
+									   state->values))
+		{
+			case APIGOUV_ROW:
+				if (give_row(state, task, page, reader, slot))
+					return true;
+				break;
+			case APIGOUV_ROW_MORE:
+				wait_for(state, transfer, transfer->body_len, true);
+				break;
+			case APIGOUV_ROW_END:
+				if (!complete)
+				{
+					wait_for(state, transfer, SIZE_MAX, false);
+					break;
+				}
+				end_page(state, task, page, reader);
+				return false;
+			case APIGOUV_ROW_ERROR:
+				raise_not_json(state, page, task->stream);
+		}
+	}
+}
+
+/*
+ * apigouv_fetch_next
+ *		Store the next row of a scan into a slot; false at the end.
+ */
+bool
+apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
+{
+	while (state->current < state->ntasks)
+	{
+		ApigouvTask *task = &state->tasks[state->current];
+		bool		given = false;
+
+		CHECK_FOR_INTERRUPTS();
+		switch (task->state)
+		{
+			case APIGOUV_TASK_NEW:
+				advance_window(state);
+				break;
+			case APIGOUV_TASK_LOOKUP:
+				wait_for(state, task->lookup.reply->transfer, SIZE_MAX, false);
+				advance_window(state);
+				break;
+			case APIGOUV_TASK_READING:
+				given = read_page(state, task, slot);
+				break;
+			case APIGOUV_TASK_MADE_ROW:
+				given = give_made_row(state, task, slot);
+				break;
+			case APIGOUV_TASK_DONE:
+				state->current++;
+				if (state->may_stop_early)
+					state->window = Min(state->window * 2,
+										state->options->max_concurrency * 2);
+				advance_window(state);
+				break;
+		}
+		if (given)
+		{
+			state->returned++;
+			return true;
+		}
+	}
+	return false;
+}

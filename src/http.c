@@ -1,0 +1,598 @@
+/*-------------------------------------------------------------------------
+ *
+ * http.c
+ *		Sending requests: concurrently, with retries, always interruptible.
+ *
+ * A transfer is one request with all its attempts.  It waits in the queue of
+ * its pool until admit() lets an attempt begin, runs, and ends, or goes back
+ * to the queue when the retry hook wants another attempt.  Nothing moves
+ * outside apigouv_http_pump() and apigouv_http_wait(), which sleep on the latch
+ * and on one descriptor for all connections: a cancel is seen at once,
+ * whatever the network does.
+ *
+ * Rules that no single function shows:
+ *
+ * - Interrupts are served only where no libcurl function is on the stack and
+ *	 every list is whole, so that a jump from there leaves nothing to repair.
+ *
+ * - Memory is malloc'd: transfers outlive the scans, contexts and
+ *	 subtransactions that asked for them, until the last reference goes or
+ *	 apigouv_http_abort_all() runs at the end of the transaction.
+ *
+ * - Bytes of a reply are exposed when apigouv_http_wait() returns a transfer
+ *	 that still runs.  From then on the retry hook is not asked: rows may have
+ *	 gone out, so a loss is final.  Before, a reply that breaks off half way
+ *	 may be asked for again.
+ *
+ * Not here: libcurl (attempt.c), what a status means, which failure deserves
+ * another attempt (the hook's owner), JSON.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+
+#include "attempt.h"
+#include "http.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/*
+ * Rounds of one pump: the second sends what the ends of the first let begin.
+ * Then the caller has its turn, for there may always be more bytes.
+ */
+#define APIGOUV_PUMP_ROUNDS		2
+
+/* Attempts that share max_concurrency.  Exists while it has transfers. */
+typedef struct Pool
+{
+	dlist_node	node;			/* in pools */
+	uint32		id;				/* ApigouvHttpSettings.pool */
+	int			members;		/* transfers that have not ended */
+	int			running;
+	dlist_head	queue;			/* transfers QUEUED, in the order of start */
+} Pool;
+
+static dlist_head transfers = DLIST_STATIC_INIT(transfers);
+static dlist_head pools = DLIST_STATIC_INIT(pools);
+static int	ntransfers = 0;
+static int	nqueued = 0;
+static int	nrunning = 0;
+static uint64 next_number = 0;
+static int64 queue_due = APIGOUV_NEVER; /* when admit() is worth asking again */
+
+/* ----------------------------------------------------------------
+ *		pools
+ * ----------------------------------------------------------------
+ */
+
+/* The pool of this number with one member more; NULL without memory. */
+static Pool *
+join_pool(uint32 id)
+{
+	dlist_iter	iter;
+	Pool	   *pool;
+
+	dlist_foreach(iter, &pools)
+	{
+		pool = dlist_container(Pool, node, iter.cur);
+		if (pool->id == id)
+		{
+			pool->members++;
+			return pool;
+		}
+	}
+	pool = calloc(1, sizeof(Pool));
+	if (pool == NULL)
+		return NULL;
+	pool->id = id;
+	pool->members = 1;
+	dlist_init(&pool->queue);
+	dlist_push_tail(&pools, &pool->node);
+	return pool;
+}
+
+/* One member less; the last one takes the pool away. */
+static void
+leave_pool(Pool *pool)
+{
+	if (--pool->members > 0)
+		return;
+	dlist_delete(&pool->node);
+	free(pool);
+}
+
+/*
+ * Put a transfer in its pool's queue, before those that were started later: a
+ * retry keeps its turn, because the caller usually waits for the oldest.
+ */
+static void
+enqueue(ApigouvTransferPrivate *private)
+{
+	dlist_head *queue = &private->pool->queue;
+	dlist_iter	iter;
+
+	private->public.state = APIGOUV_TRANSFER_QUEUED;
+	nqueued++;
+	dlist_reverse_foreach(iter, queue)
+	{
+		ApigouvTransferPrivate *other =
+		dlist_container(ApigouvTransferPrivate, queue_node, iter.cur);
+
+		if (other->number < private->number)
+		{
+			dlist_insert_after(iter.cur, &private->queue_node);
+			return;
+		}
+	}
+	dlist_push_head(queue, &private->queue_node);
+}
+
+/* ----------------------------------------------------------------
+ *		attempts
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * admit
+ *		May the next attempt of this transfer begin now?
+ *
+ * Every attempt, first or repeated, passes here and nowhere else.  Refuses
+ * while its pool or the backend runs as many as it may: an attempt that ends
+ * is then the occasion to ask again.  Refuses before the transfer's
+ * not_before, and then lowers *due to it: whoever wants an attempt later, a
+ * retry today and a slot of the quota ledger tomorrow, sets not_before.
+ */
+static bool
+admit(const ApigouvTransfer *transfer, int64 now, int64 *due)
+{
+	const ApigouvTransferPrivate *private = transfer->private;
+
+	if (private->pool->running >= Max(private->settings.max_concurrency, 1) ||
+		nrunning >= APIGOUV_MAX_RUNNING)
+		return false;
+	if (private->not_before > now)
+	{
+		*due = Min(*due, private->not_before);
+		return false;
+	}
+	return true;
+}
+
+/* The body keeps the room that it needs: thousands may be in a cache. */
+static void
+trim_body(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	char	   *body;
+
+	if (transfer->body == NULL || private->capacity == transfer->body_len + 1)
+		return;
+	body = realloc(transfer->body, transfer->body_len + 1);
+	if (body == NULL)
+		return;
+	transfer->body = body;
+	private->capacity = transfer->body_len + 1;
+}
+
+/* A RUNNING transfer runs no more. */
+static void
+leave_slot(ApigouvTransferPrivate *private)
+{
+	private->pool->running--;
+	nrunning--;
+}
+
+/*
+ * end_attempt
+ *		Decide what follows the attempt of a RUNNING transfer.
+ *
+ * The reply or the failure is already noted.  Afterwards the transfer is
+ * ENDED, or QUEUED for the attempt that the hook wants.
+ */
+static void
+end_attempt(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	int			delay_ms = 0;
+
+	leave_slot(private);
+	transfer->streaming = false;
+	transfer->state = APIGOUV_TRANSFER_ENDED;
+	transfer->ended_at = GetCurrentTimestamp();
+
+	if (private->hook != NULL && !private->exposed &&
+		private->hook(transfer, private->hook_arg, &delay_ms))
+	{
+		private->not_before = monotonic_us() + (int64) Max(delay_ms, 0) * 1000;
+		enqueue(private);
+		return;
+	}
+	trim_body(transfer);
+	apigouv_attempt_free_request(private);
+	leave_pool(private->pool);
+	private->pool = NULL;
+}
+
+static void
+begin_attempt(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+
+	dlist_delete(&private->queue_node);
+	nqueued--;
+	transfer->state = APIGOUV_TRANSFER_RUNNING;
+	private->pool->running++;
+	nrunning++;
+	if (transfer->attempts++ == 0)
+		transfer->started_at = GetCurrentTimestamp();
+	if (!apigouv_attempt_begin(transfer))
+		end_attempt(transfer);
+}
+
+/*
+ * Begin every attempt that is admitted, pool by pool, oldest first; note when
+ * the next one may be.  True if there was any.
+ */
+static bool
+begin_attempts(void)
+{
+	int64		now;
+	dlist_mutable_iter pool_iter;
+	bool		begun = false;
+
+	queue_due = APIGOUV_NEVER;
+	if (nqueued == 0)
+		return false;
+	now = monotonic_us();
+	dlist_foreach_modify(pool_iter, &pools)
+	{
+		Pool	   *pool = dlist_container(Pool, node, pool_iter.cur);
+		dlist_mutable_iter iter;
+
+		pool->members++;		/* or its last transfer's end frees it */
+		dlist_foreach_modify(iter, &pool->queue)
+		{
+			ApigouvTransferPrivate *private =
+			dlist_container(ApigouvTransferPrivate, queue_node, iter.cur);
+			int64		due = APIGOUV_NEVER;
+
+			if (admit(&private->public, now, &due))
+			{
+				begin_attempt(&private->public);
+				begun = true;
+			}
+			else if (due == APIGOUV_NEVER)
+				break;			/* full: so for all that follow */
+			queue_due = Min(queue_due, due);
+		}
+		leave_pool(pool);
+	}
+	return begun;
+}
+
+/* ----------------------------------------------------------------
+ *		progress
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * One round: begin what may begin, let the attempts move, without blocking.
+ * True if something happened.
+ */
+static bool
+advance(void)
+{
+	bool		begun = begin_attempts();
+
+	return apigouv_attempt_advance(end_attempt) || begun;
+}
+
+/* Sleep until a socket is ready, the latch is set, or the moment has come. */
+static void
+wait_event(int64 until, int64 now)
+{
+	int			wanted = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	long		timeout_ms = -1;
+	int			events;
+	int			fd = apigouv_attempt_fd();
+
+	if (fd >= 0)
+		wanted |= WL_SOCKET_READABLE;
+	if (until != APIGOUV_NEVER)
+	{
+		wanted |= WL_TIMEOUT;
+		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
+	}
+	events = WaitLatchOrSocket(MyLatch, wanted, fd, timeout_ms,
+							   PG_WAIT_EXTENSION);
+	if (events & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+}
+
+/*
+ * apigouv_http_pump
+ *		Move all transfers forward until something has happened to any.
+ *
+ * timeout_ms: how long to wait for that; -1 means no limit, 0 not at all.
+ * Returns at once when no transfer is queued or running.  Raises on
+ * interrupt; the transfers are then as they were.
+ */
+void
+apigouv_http_pump(int timeout_ms)
+{
+	int64		deadline = APIGOUV_NEVER;
+
+	if (timeout_ms >= 0)
+		deadline = monotonic_us() + (int64) timeout_ms * 1000;
+	for (;;)
+	{
+		int64		due;
+		int64		now;
+		int			rounds = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		while (rounds < APIGOUV_PUMP_ROUNDS && advance())
+		{
+			rounds++;
+			CHECK_FOR_INTERRUPTS();
+		}
+		apigouv_attempt_count_fds(true);
+		if (rounds > 0 || nqueued + nrunning == 0)
+			return;
+
+		now = monotonic_us();
+		if (now >= deadline)
+			return;
+		due = Min(apigouv_attempt_due(), queue_due);
+		if (due > now)
+			wait_event(Min(deadline, due), now);
+	}
+}
+
+/*
+ * apigouv_http_wait
+ *		Wait until a transfer has ended or streams more than seen_bytes.
+ *
+ * The others move forward meanwhile.  A transfer that is returned RUNNING has
+ * exposed its bytes: its retry hook is not asked any more.
+ */
+void
+apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes)
+{
+	while (transfer->state != APIGOUV_TRANSFER_ENDED &&
+		   !(transfer->streaming && transfer->body_len > seen_bytes))
+		apigouv_http_pump(-1);
+	if (transfer->state != APIGOUV_TRANSFER_ENDED)
+		transfer->private->exposed = true;
+}
+
+/* ----------------------------------------------------------------
+ *		transfers
+ * ----------------------------------------------------------------
+ */
+
+static bool
+has_control(const char *text)
+{
+	const unsigned char *p;
+
+	for (p = (const unsigned char *) text; *p; p++)
+	{
+		if (*p < 0x20 || *p == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+/* Refuse what could smuggle a header or a second request. */
+static void
+check_request(const ApigouvHttpRequest *request)
+{
+	int			i;
+
+	if (pg_strncasecmp(request->url, "http://", 7) != 0 &&
+		pg_strncasecmp(request->url, "https://", 8) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot send a request: its URL is neither http nor https")));
+	if (has_control(request->url))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot send a request: its URL holds a control character")));
+	for (i = 0; i < request->nheaders; i++)
+	{
+		const char *colon = strchr(request->headers[i], ':');
+
+		if (colon == NULL || colon == request->headers[i] ||
+			has_control(request->headers[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("cannot send a request: a header has no name or holds a control character")));
+	}
+}
+
+/*
+ * apigouv_http_start
+ *		Queue a request.  See http.h.
+ *
+ * Nothing is sent before the next pump or wait.  Raises
+ * ERRCODE_INVALID_PARAMETER_VALUE on a URL or a header that cannot be sent,
+ * ERRCODE_OUT_OF_MEMORY.
+ */
+ApigouvTransfer *
+apigouv_http_start(const ApigouvHttpSettings *settings,
+				   const ApigouvHttpRequest *request,
+				   const ApigouvLimitHeaders *limit_headers,
+				   ApigouvRetryHook hook, void *hook_arg)
+{
+	ApigouvTransferPrivate *private;
+	bool		ok;
+
+	check_request(request);
+	private = calloc(1, sizeof(ApigouvTransferPrivate));
+	ok = private != NULL &&
+		apigouv_attempt_copy_request(private, settings, request, limit_headers) &&
+		(private->pool = join_pool(settings->pool)) != NULL;
+	if (!ok)
+	{
+		if (private != NULL)
+			apigouv_attempt_free_request(private);
+		free(private);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
+	private->hook = hook;
+	private->hook_arg = hook_arg;
+	private->number = next_number++;
+	private->public.private = private;
+	private->public.refcount = 1;
+	apigouv_attempt_reset_reply(&private->public);
+	dlist_push_tail(&transfers, &private->node);
+	ntransfers++;
+	enqueue(private);
+	return &private->public;
+}
+
+/* Cancel a transfer that has not ended, and free it.  Never raises. */
+static void
+discard(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+
+	if (transfer->state == APIGOUV_TRANSFER_RUNNING)
+	{
+		apigouv_attempt_cancel(transfer);
+		leave_slot(private);
+	}
+	else if (transfer->state == APIGOUV_TRANSFER_QUEUED)
+	{
+		dlist_delete(&private->queue_node);
+		nqueued--;
+	}
+	if (private->pool != NULL)
+		leave_pool(private->pool);
+	apigouv_attempt_free_request(private);
+	free(transfer->body);
+	dlist_delete(&private->node);
+	ntransfers--;
+	free(private);
+}
+
+void
+apigouv_http_retain(ApigouvTransfer *transfer)
+{
+	transfer->refcount++;
+}
+
+void
+apigouv_http_release(ApigouvTransfer *transfer)
+{
+	Assert(transfer->refcount > 0);
+	if (--transfer->refcount == 0)
+		discard(transfer);
+}
+
+/*
+ * apigouv_http_abort_all
+ *		Cancel and free every transfer, whatever references there are.
+ *
+ * Connections whose replies had been read whole stay for the next query.
+ * Never raises; right in any state in which an error may have left us.
+ */
+void
+apigouv_http_abort_all(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &transfers)
+	{
+		ApigouvTransferPrivate *private =
+		dlist_container(ApigouvTransferPrivate, node, iter.cur);
+
+		discard(&private->public);
+	}
+	apigouv_attempt_count_fds(false);
+}
+
+int
+apigouv_http_count(void)
+{
+	return ntransfers;
+}
+
+/* ----------------------------------------------------------------
+ *		URLs
+ * ----------------------------------------------------------------
+ */
+
+void
+apigouv_http_escape(struct StringInfoData *buf, const char *text)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const unsigned char *p;
+
+	for (p = (const unsigned char *) text; *p; p++)
+	{
+		if ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ||
+			(*p >= '0' && *p <= '9') || strchr("-._~", *p) != NULL)
+			appendStringInfoChar(buf, (char) *p);
+		else
+		{
+			appendStringInfoChar(buf, '%');
+			appendStringInfoChar(buf, digits[*p >> 4]);
+			appendStringInfoChar(buf, digits[*p & 15]);
+		}
+	}
+}
+
+/* Is this host, as libcurl writes it, this machine? */
+static bool
+is_loopback(const char *host)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	char		literal[INET6_ADDRSTRLEN];
+	size_t		len = strlen(host);
+
+	if (pg_strcasecmp(host, "localhost") == 0)
+		return true;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return (ntohl(v4.s_addr) >> 24) == 127;
+	if (host[0] != '[' || len < 3 || len - 2 >= sizeof(literal))
+		return false;
+	strlcpy(literal, host + 1, len - 1);
+	return inet_pton(AF_INET6, literal, &v6) == 1 &&
+		memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
+}
+
+bool
+apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
+					   const char **why)
+{
+	ApigouvUrlParts parts;
+
+	*is_http = *loopback = false;
+	*why = NULL;
+	if (has_control(url) || !apigouv_attempt_split_url(url, false, &parts))
+		*why = "it is not an absolute URL";
+	else if (strcmp(parts.scheme, "http") != 0 &&
+			 strcmp(parts.scheme, "https") != 0)
+		*why = "its scheme is neither http nor https";
+	else if (parts.has_user)
+		*why = "it holds a user name or a password";
+	else if (strchr(url, '#') != NULL)
+		*why = "it has a fragment";
+	else
+	{
+		*is_http = strcmp(parts.scheme, "http") == 0;
+		*loopback = is_loopback(parts.host);
+	}
+	return *why == NULL;
+}

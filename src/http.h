@@ -1,0 +1,146 @@
+/*-------------------------------------------------------------------------
+ *
+ * http.h
+ *		Sending requests: concurrently, with retries, always interruptible.
+ *
+ * Nothing here knows JSON, foreign tables or what a status means.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_HTTP_H
+#define APIGOUV_HTTP_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* Settings of one server's connections.  Strings are NULL or not empty. */
+typedef struct ApigouvHttpSettings
+{
+	const char *ca_file;
+	const char *proxy;
+	int			connect_timeout_ms; /* per attempt */
+	int			timeout_ms;		/* per attempt, connection included */
+	int			max_concurrency;	/* attempts under way at once */
+	int64		response_max_bytes; /* after decompression */
+	uint32		pool;			/* hash of server and role: attempts of one
+								 * pool share max_concurrency */
+} ApigouvHttpSettings;
+
+typedef struct ApigouvHttpRequest
+{
+	bool		post;
+	const char *url;			/* absolute, already encoded */
+	int			nheaders;
+	const char *const *headers; /* "Name: value", secrets included */
+	const char *body;			/* NULL for GET */
+	size_t		body_len;
+} ApigouvHttpRequest;
+
+typedef enum ApigouvFailure
+{
+	APIGOUV_FAILURE_NONE,
+	APIGOUV_FAILURE_CONNECT,	/* refused, no route, name not found */
+	APIGOUV_FAILURE_TLS,		/* certificate or handshake */
+	APIGOUV_FAILURE_TIMEOUT,	/* attempt took too long */
+	APIGOUV_FAILURE_LOST,		/* closed or reset before the end */
+	APIGOUV_FAILURE_TOO_LARGE,	/* past response_max_bytes */
+	APIGOUV_FAILURE_ENCODING,	/* wrong gzip */
+	APIGOUV_FAILURE_MEMORY,
+	APIGOUV_FAILURE_OTHER
+} ApigouvFailure;
+
+typedef enum ApigouvTransferState
+{
+	APIGOUV_TRANSFER_QUEUED,	/* waits for its turn, its slot or its retry */
+	APIGOUV_TRANSFER_RUNNING,
+	APIGOUV_TRANSFER_ENDED		/* response whole, or failure set */
+} ApigouvTransferState;
+
+typedef struct ApigouvTransfer ApigouvTransfer;
+
+/*
+ * Asked each time an attempt has ended: is another wanted, and after how long?
+ * Sets *delay_ms.  Called outside libcurl; must not raise.
+ */
+typedef bool (*ApigouvRetryHook) (const ApigouvTransfer *transfer, void *arg,
+								  int *delay_ms);
+
+/* A transfer.  Other modules read it and write nothing. */
+struct ApigouvTransfer
+{
+	ApigouvTransferState state;
+	int			status;			/* of the last attempt; 0 = no reply yet */
+	bool		streaming;		/* RUNNING, and the reply is a 200 that the
+								 * retry hook has no say on: its bytes may be
+								 * used as they arrive */
+	char	   *body;			/* malloc'd, grows and may move while RUNNING */
+	size_t		body_len;
+	ApigouvFailure failure;
+	char		failure_text[256];	/* sentence part, no secrets */
+	char		request_id[128];	/* X-Request-Id, or empty */
+	char		content_type[64];
+	int			retry_after_s;	/* Retry-After, seconds or date; -1 = none */
+	int			limit_total;	/* rate-limit headers; -1 = none */
+	int			limit_remaining;
+	int64		limit_reset;	/* as sent; -1 = none */
+	int			attempts;		/* begun */
+	int64		bytes;			/* received, all attempts, after decompression */
+	TimestampTz started_at;		/* of the first attempt */
+	TimestampTz ended_at;
+	int			refcount;
+	struct ApigouvTransferPrivate *private;
+};
+
+/* Names of the three rate-limit headers to note; NULL = none. */
+typedef struct ApigouvLimitHeaders
+{
+	const char *limit;
+	const char *remaining;
+	const char *reset;
+} ApigouvLimitHeaders;
+
+/*
+ * Queue a request.  Copies what it is given.  The result has one reference;
+ * it lives in malloc'd memory, outside any memory context, until the last
+ * reference goes or apigouv_http_abort_all() runs.  hook: NULL = no retry.
+ * hook_arg must live as long as the transfer.
+ */
+extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
+										   const ApigouvHttpRequest *request,
+										   const ApigouvLimitHeaders *limit_headers,
+										   ApigouvRetryHook hook, void *hook_arg);
+
+extern void apigouv_http_retain(ApigouvTransfer *transfer);
+
+/* Drop a reference; the last one cancels a transfer that has not ended. */
+extern void apigouv_http_release(ApigouvTransfer *transfer);
+
+/*
+ * Move all transfers forward and return once something happened to any of
+ * them (bytes, an end, an attempt begun), or after timeout_ms (-1: no limit;
+ * 0: never blocks).  Raises on interrupt.
+ */
+extern void apigouv_http_pump(int timeout_ms);
+
+/* Wait until this transfer has ended, or has more than seen_bytes streaming. */
+extern void apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes);
+
+/* End of transaction: cancel every transfer and forget every reference. */
+extern void apigouv_http_abort_all(void);
+
+/* Transfers that exist in this backend (for tests of leaks). */
+extern int	apigouv_http_count(void);
+
+/* Percent-encode bytes into buf (StringInfo), all but unreserved characters. */
+struct StringInfoData;
+extern void apigouv_http_escape(struct StringInfoData *buf, const char *text);
+
+/*
+ * Split and check a URL.  False and *why (static text) when it is not
+ * http(s)://host[:port][/path][?query]; *loopback when the host is one.
+ */
+extern bool apigouv_http_check_url(const char *url, bool *is_http,
+								   bool *loopback, const char **why);
+
+#endif							/* APIGOUV_HTTP_H */

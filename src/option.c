@@ -1,0 +1,557 @@
+/*-------------------------------------------------------------------------
+ *
+ * option.c
+ *		Options of servers, user mappings, foreign tables and columns.
+ *
+ * Every option is one row of the table below: where it may stand, how its
+ * text is read, whether only a superuser may set it, and which field it
+ * fills.  The validator and the readers both follow that table, so nothing
+ * else in the extension compares an option's name.
+ *
+ * Secrets live in user mappings only, since pg_foreign_server is readable by
+ * everybody.  An option that decides which host receives a token is for
+ * superusers.  Secrets are read at execution, never at planning: the plan
+ * cache does not watch user mappings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/reloptions.h"
+#include "access/htup_details.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "common/hashfn.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "option.h"
+
+/* where an option may stand */
+#define ON_SERVER	0x01
+#define ON_MAPPING	0x02
+#define ON_TABLE	0x04
+#define ON_COLUMN	0x08
+
+typedef enum OptionKind
+{
+	KIND_TEXT,					/* any text, not empty */
+	KIND_URL,					/* https, or http to the loopback */
+	KIND_SIRET,
+	KIND_INTEGER,				/* min to max */
+	KIND_NUMBER,				/* min to max */
+	KIND_BOOLEAN,
+	KIND_SECRET
+} OptionKind;
+
+typedef struct OptionRow
+{
+	const char *name;
+	int			where;
+	OptionKind	kind;
+	bool		superuser_only;
+	int			min;
+	int			max;
+	size_t		offset;			/* in ApigouvOptions, or in ApigouvSecrets */
+} OptionRow;
+
+#define IN_OPTIONS(field) offsetof(ApigouvOptions, field)
+#define IN_SECRETS(field) offsetof(ApigouvSecrets, field)
+#define NOWHERE ((size_t) -1)
+
+static const OptionRow option_rows[] = {
+	{"api", ON_SERVER, KIND_TEXT, false, 0, 0, IN_OPTIONS(api_name)},
+	{"base_url", ON_SERVER, KIND_URL, true, 0, 0, IN_OPTIONS(base_url)},
+	{"token_url", ON_SERVER, KIND_URL, true, 0, 0, IN_OPTIONS(token_url)},
+	{"ca_file", ON_SERVER, KIND_TEXT, true, 0, 0, IN_OPTIONS(ca_file)},
+	{"proxy", ON_SERVER, KIND_TEXT, true, 0, 0, IN_OPTIONS(proxy)},
+	{"connect_timeout_ms", ON_SERVER, KIND_INTEGER, false, 1, 600000, IN_OPTIONS(connect_timeout_ms)},
+	{"timeout_ms", ON_SERVER, KIND_INTEGER, false, 1, 3600000, IN_OPTIONS(timeout_ms)},
+	{"retries", ON_SERVER, KIND_INTEGER, false, 0, 20, IN_OPTIONS(retries)},
+	{"max_concurrency", ON_SERVER, KIND_INTEGER, false, 1, 256, IN_OPTIONS(max_concurrency)},
+	{"response_max_bytes", ON_SERVER, KIND_INTEGER, false, 1024, INT_MAX, IN_OPTIONS(response_max_bytes)},
+	{"recipient", ON_SERVER, KIND_SIRET, false, 0, 0, IN_OPTIONS(recipient)},
+	{"request_cost", ON_SERVER | ON_TABLE, KIND_NUMBER, false, 0, INT_MAX, IN_OPTIONS(request_cost)},
+	{"table", ON_TABLE, KIND_TEXT, false, 0, 0, IN_OPTIONS(table_name)},
+	{"rows", ON_TABLE, KIND_NUMBER, false, 0, INT_MAX, IN_OPTIONS(rows)},
+	{"derived", ON_TABLE, KIND_BOOLEAN, false, 0, 0, IN_OPTIONS(derived)},
+	{"column", ON_COLUMN, KIND_TEXT, false, 0, 0, NOWHERE},
+	{"token", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(token)},
+	{"client_id", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(client_id)},
+	{"client_secret", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(client_secret)},
+};
+
+PG_FUNCTION_INFO_V1(apigouv_fdw_validator);
+
+/* Row of an option for one kind of object, or NULL. */
+static const OptionRow *
+find_option(const char *name, int where)
+{
+	for (size_t i = 0; i < lengthof(option_rows); i++)
+	{
+		if ((option_rows[i].where & where) &&
+			strcmp(option_rows[i].name, name) == 0)
+			return &option_rows[i];
+	}
+	return NULL;
+}
+
+/* Bit of the catalog that holds an object's options. */
+static int
+where_of_catalog(Oid catalog)
+{
+	if (catalog == ForeignServerRelationId)
+		return ON_SERVER;
+	if (catalog == UserMappingRelationId)
+		return ON_MAPPING;
+	if (catalog == ForeignTableRelationId)
+		return ON_TABLE;
+	if (catalog == AttributeRelationId)
+		return ON_COLUMN;
+	return 0;
+}
+
+/*
+ * raise_unknown_option
+ *		Raise the error for an option that does not exist there.
+ *
+ * The hint lists those that do, or says where a secret belongs.
+ */
+static void
+raise_unknown_option(const char *name, int where)
+{
+	StringInfoData valid;
+	const OptionRow *elsewhere = find_option(name, ON_MAPPING);
+
+	initStringInfo(&valid);
+	for (size_t i = 0; i < lengthof(option_rows); i++)
+	{
+		if (option_rows[i].where & where)
+			appendStringInfo(&valid, "%s%s", valid.len > 0 ? ", " : "",
+							 option_rows[i].name);
+	}
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			 errmsg("invalid option \"%s\"", name),
+			 elsewhere != NULL
+			 ? errhint("Secrets are accepted in a user mapping only.")
+			 : valid.len > 0
+			 ? errhint("Valid options in this context are: %s.", valid.data)
+			 : errhint("There are no valid options in this context.")));
+}
+
+/* Raise the error for a value that an option cannot have. */
+static void
+raise_bad_value(const OptionRow *row, const char *value, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"",
+					row->name, value),
+			 errhint("%s", hint)));
+}
+
+/* Check a URL option. */
+static void
+check_url(const OptionRow *row, const char *value)
+{
+	bool		is_http;
+	bool		loopback;
+	const char *why;
+
+	if (!apigouv_http_check_url(value, &is_http, &loopback, &why))
+		raise_bad_value(row, value,
+						psprintf("Give a URL such as https://host/path: %s.", why));
+	if (row->offset == IN_OPTIONS(base_url) && strchr(value, '?') != NULL)
+		raise_bad_value(row, value, "Paths are appended to it: it cannot have a query string.");
+	if (is_http && !loopback)
+		raise_bad_value(row, value,
+						"The scheme must be https; http is accepted for a loopback address only.");
+}
+
+/* Check a secret without ever repeating it in a message. */
+static void
+check_secret(const OptionRow *row, const char *value)
+{
+	for (const char *p = value; *p; p++)
+	{
+		if ((unsigned char) *p <= ' ' || (unsigned char) *p >= 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for option \"%s\"", row->name),
+					 errhint("Secrets are printable ASCII characters without blanks.")));
+	}
+}
+
+/*
+ * read_number
+ *		Text of a numeric option to a number within the row's bounds.
+ *
+ * Raises ERRCODE_INVALID_PARAMETER_VALUE.
+ */
+static double
+read_number(const OptionRow *row, const char *value)
+{
+	char	   *end;
+	double		number;
+
+	errno = 0;
+	number = strtod(value, &end);
+	if (end == value || *end != '\0' || errno != 0 || isnan(number) ||
+		number < row->min || number > row->max ||
+		(row->kind == KIND_INTEGER && number != rint(number)))
+		raise_bad_value(row, value,
+						psprintf("Give %s between %d and %d.",
+								 row->kind == KIND_INTEGER ? "an integer" : "a number",
+								 row->min, row->max));
+	return number;
+}
+
+/* Check the value of one option; raises ERRCODE_INVALID_PARAMETER_VALUE. */
+static void
+check_value(const OptionRow *row, const char *value)
+{
+	bool		flag;
+
+	if (*value == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" cannot be empty", row->name)));
+	switch (row->kind)
+	{
+		case KIND_TEXT:
+			break;
+		case KIND_URL:
+			check_url(row, value);
+			break;
+		case KIND_SIRET:
+			if (!apigouv_check_siret(value))
+				raise_bad_value(row, value,
+								"Give the SIRET of an administration: 14 digits whose checksum is right.");
+			break;
+		case KIND_INTEGER:
+		case KIND_NUMBER:
+			(void) read_number(row, value);
+			break;
+		case KIND_BOOLEAN:
+			if (!parse_bool(value, &flag))
+				raise_bad_value(row, value, "Give true or false.");
+			break;
+		case KIND_SECRET:
+			check_secret(row, value);
+			break;
+	}
+}
+
+/* Checks that concern several options of one object. */
+static void
+check_together(int where, List *options)
+{
+	bool		has_api = false;
+	bool		has_token = false;
+	bool		has_id = false;
+	bool		has_secret = false;
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+		const OptionRow *row = find_option(def->defname, where);
+
+		if (row->kind == KIND_SECRET)
+		{
+			has_token |= row->offset == IN_SECRETS(token);
+			has_id |= row->offset == IN_SECRETS(client_id);
+			has_secret |= row->offset == IN_SECRETS(client_secret);
+		}
+		else if (row->offset == IN_OPTIONS(api_name))
+		{
+			has_api = true;
+			(void) apigouv_apidef_api(defGetString(def), false);
+		}
+	}
+
+	if (where == ON_SERVER && !has_api)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"api\" is required for a foreign server of apigouv_fdw")));
+	if (where == ON_MAPPING && has_id != has_secret)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("options \"client_id\" and \"client_secret\" go together")));
+	if (where == ON_MAPPING && has_token && has_id)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+				 errmsg("a user mapping holds either \"token\" or \"client_id\" and \"client_secret\"")));
+}
+
+/*
+ * apigouv_fdw_validator
+ *		Check the options of one object.
+ *
+ * Raises ERRCODE_FDW_INVALID_OPTION_NAME, ERRCODE_INVALID_PARAMETER_VALUE,
+ * ERRCODE_FDW_OPTION_NAME_NOT_FOUND, ERRCODE_INSUFFICIENT_PRIVILEGE.
+ */
+Datum
+apigouv_fdw_validator(PG_FUNCTION_ARGS)
+{
+	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	int			where = where_of_catalog(PG_GETARG_OID(1));
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+		const OptionRow *row = find_option(def->defname, where);
+
+		if (row == NULL)
+			raise_unknown_option(def->defname, where);
+		if (row->superuser_only && !superuser())
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to set option \"%s\"", row->name),
+					 errhint("Only a superuser may set an option that decides where tokens are sent.")));
+		check_value(row, defGetString(def));
+	}
+	check_together(where, options);
+
+	PG_RETURN_VOID();
+}
+
+/* Store the values of a list of options into a structure. */
+static void
+store_options(List *options, int where, void *target)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+		const OptionRow *row = find_option(def->defname, where);
+		char	   *field;
+
+		if (row == NULL || row->offset == NOWHERE)
+			continue;
+		field = (char *) target + row->offset;
+		switch (row->kind)
+		{
+			case KIND_INTEGER:
+				*(int *) field = (int) read_number(row, defGetString(def));
+				break;
+			case KIND_NUMBER:
+				*(double *) field = read_number(row, defGetString(def));
+				break;
+			case KIND_BOOLEAN:
+				*(bool *) field = defGetBoolean(def);
+				break;
+			case KIND_TEXT:
+			case KIND_URL:
+			case KIND_SIRET:
+			case KIND_SECRET:
+				*(char **) field = pstrdup(defGetString(def));
+				break;
+		}
+	}
+}
+
+/* A URL without its final slashes, so that paths can be appended. */
+static char *
+without_final_slash(const char *url)
+{
+	char	   *copy = pstrdup(url);
+	size_t		len = strlen(copy);
+
+	while (len > 0 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	return copy;
+}
+
+/* Options of a server, with defaults; table fields are left empty. */
+static ApigouvOptions *
+read_server(ForeignServer *server)
+{
+	ApigouvOptions *options = palloc0(sizeof(ApigouvOptions));
+
+	options->serverid = server->serverid;
+	options->server_name = server->servername;
+	options->connect_timeout_ms = 5000;
+	options->timeout_ms = 30000;
+	options->retries = 3;
+	options->max_concurrency = 8;
+	options->response_max_bytes = 64 * 1024 * 1024;
+	options->request_cost = -1;
+	options->rows = -1;
+	options->derived = true;
+	store_options(server->options, ON_SERVER, options);
+
+	if (options->api_name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("foreign server \"%s\" has no option \"api\"",
+						server->servername)));
+	options->api = apigouv_apidef_api(options->api_name, false);
+	options->base_url = without_final_slash(options->base_url
+											? options->base_url
+											: options->api->base_url);
+	if (options->token_url == NULL)
+		options->token_url = options->api->token_url;
+	return options;
+}
+
+/* A cost that no option gave is the definition's. */
+static void
+default_cost(ApigouvOptions *options)
+{
+	if (options->request_cost < 0)
+		options->request_cost = options->api->request_cost;
+}
+
+/*
+ * apigouv_option_server
+ *		Options of a foreign server, in the current context.
+ */
+ApigouvOptions *
+apigouv_option_server(Oid serverid)
+{
+	ApigouvOptions *options = read_server(GetForeignServer(serverid));
+
+	default_cost(options);
+	return options;
+}
+
+/*
+ * apigouv_option_table
+ *		Options of a foreign table and its server, in the current context.
+ *
+ * Raises ERRCODE_FDW_TABLE_NOT_FOUND when the API has no such table.
+ */
+ApigouvOptions *
+apigouv_option_table(Oid relid)
+{
+	ForeignTable *table = GetForeignTable(relid);
+	ApigouvOptions *options = read_server(GetForeignServer(table->serverid));
+
+	store_options(table->options, ON_TABLE, options);
+	default_cost(options);
+	if (options->table_name == NULL)
+		options->table_name = get_rel_name(relid);
+	options->table = apigouv_apidef_table(options->api, options->table_name,
+										  false);
+	return options;
+}
+
+/*
+ * apigouv_option_column
+ *		Name in the API definition of a foreign table's column.
+ */
+char *
+apigouv_option_column(Oid relid, AttrNumber attnum)
+{
+	ListCell   *lc;
+
+	foreach(lc, GetForeignColumnOptions(relid, attnum))
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (find_option(def->defname, ON_COLUMN) != NULL)
+			return defGetString(def);
+	}
+	return get_attname(relid, attnum, false);
+}
+
+/* Raise the error for a role that has no user mapping. */
+static void
+raise_no_mapping(const ApigouvOptions *options, Oid userid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("user mapping not found for role \"%s\" on foreign server \"%s\"",
+					GetUserNameFromId(userid, false), options->server_name),
+			 errhint("Create one with CREATE USER MAPPING FOR %s SERVER %s OPTIONS (%s).",
+					 quote_identifier(GetUserNameFromId(userid, false)),
+					 quote_identifier(options->server_name),
+					 options->api->auth == APIGOUV_AUTH_OAUTH2
+					 ? "client_id '...', client_secret '...'"
+					 : "token '...'")));
+}
+
+/* Does a role, or PUBLIC, have a user mapping on a server? */
+static bool
+has_mapping(Oid serverid, Oid userid)
+{
+	return SearchSysCacheExists2(USERMAPPINGUSERSERVER,
+								 ObjectIdGetDatum(userid),
+								 ObjectIdGetDatum(serverid)) ||
+		SearchSysCacheExists2(USERMAPPINGUSERSERVER,
+							  ObjectIdGetDatum(InvalidOid),
+							  ObjectIdGetDatum(serverid));
+}
+
+/*
+ * apigouv_option_secrets
+ *		The secrets of a role's user mapping, in the current context.
+ *
+ * An API without authentication needs no mapping, and none is read.  Raises
+ * ERRCODE_UNDEFINED_OBJECT when there is no mapping,
+ * ERRCODE_FDW_OPTION_NAME_NOT_FOUND when it lacks what the API needs.
+ */
+ApigouvSecrets *
+apigouv_option_secrets(const ApigouvOptions *options, Oid userid)
+{
+	ApigouvSecrets *secrets = palloc0(sizeof(ApigouvSecrets));
+	UserMapping *mapping;
+	const char *missing = NULL;
+
+	if (options->api->auth == APIGOUV_AUTH_NONE)
+		return secrets;
+	if (!has_mapping(options->serverid, userid))
+		raise_no_mapping(options, userid);
+
+	mapping = GetUserMapping(userid, options->serverid);
+	secrets->umid = mapping->umid;
+	store_options(mapping->options, ON_MAPPING, secrets);
+
+	if (options->api->auth == APIGOUV_AUTH_BEARER && secrets->token == NULL)
+		missing = "token";
+	if (options->api->auth == APIGOUV_AUTH_OAUTH2 && secrets->client_id == NULL)
+		missing = "client_id";
+	if (missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("user mapping of role \"%s\" on foreign server \"%s\" has no option \"%s\"",
+						GetUserNameFromId(userid, false),
+						options->server_name, missing)));
+	return secrets;
+}
+
+/*
+ * apigouv_option_http
+ *		What the HTTP engine must know of a server.
+ *
+ * Strings are the options' own.
+ */
+void
+apigouv_option_http(const ApigouvOptions *options, Oid userid,
+					ApigouvHttpSettings *settings)
+{
+	memset(settings, 0, sizeof(*settings));
+	settings->ca_file = options->ca_file;
+	settings->proxy = options->proxy;
+	settings->connect_timeout_ms = options->connect_timeout_ms;
+	settings->timeout_ms = options->timeout_ms;
+	settings->max_concurrency = options->max_concurrency;
+	settings->response_max_bytes = options->response_max_bytes;
+	settings->pool = hash_combine(murmurhash32(options->serverid),
+								  murmurhash32(userid));
+}

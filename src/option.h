@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * option.h
+ *		Options of servers, user mappings, tables and columns; settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_OPTION_H
+#define APIGOUV_OPTION_H
+
+#include "access/attnum.h"
+
+#include "apidef.h"
+#include "http.h"
+
+/* Options of a server and a table, merged and typed. */
+typedef struct ApigouvOptions
+{
+	Oid			serverid;
+	char	   *server_name;
+	const ApigouvApi *api;
+	const ApigouvTable *table;	/* NULL when only a server was asked for */
+	char	   *api_name;
+	char	   *table_name;
+	char	   *base_url;		/* the API definition's when not given */
+	char	   *token_url;
+	char	   *ca_file;
+	char	   *proxy;
+	int			connect_timeout_ms;
+	int			timeout_ms;
+	int			retries;
+	int			max_concurrency;
+	int			response_max_bytes;
+	char	   *recipient;		/* NULL when not given */
+	double		request_cost;
+	double		rows;			/* -1 when not given */
+	bool		derived;		/* derived conditions may be sent */
+} ApigouvOptions;
+
+/* Secrets of a user mapping.  Strings are NULL when not given. */
+typedef struct ApigouvSecrets
+{
+	Oid			umid;			/* InvalidOid: the API needs none */
+	char	   *token;
+	char	   *client_id;
+	char	   *client_secret;
+} ApigouvSecrets;
+
+extern ApigouvOptions *apigouv_option_server(Oid serverid);
+extern ApigouvOptions *apigouv_option_table(Oid relid);
+extern char *apigouv_option_column(Oid relid, AttrNumber attnum);
+extern ApigouvSecrets *apigouv_option_secrets(const ApigouvOptions *options,
+											  Oid userid);
+extern void apigouv_option_http(const ApigouvOptions *options, Oid userid,
+								ApigouvHttpSettings *settings);
+
+/* settings, defined in apigouv_fdw.c */
+extern char *apigouv_context;
+extern char *apigouv_object;
+extern char *apigouv_recipient;
+extern bool apigouv_enable_pushdown;
+extern int	apigouv_on_failure;
+extern int	apigouv_cache_size_kb;
+
+#define APIGOUV_ON_FAILURE_ERROR	0
+#define APIGOUV_ON_FAILURE_ROW		1
+
+#endif							/* APIGOUV_OPTION_H */

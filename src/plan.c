@@ -1,0 +1,540 @@
+/*-------------------------------------------------------------------------
+ *
+ * plan.c
+ *		Row estimates, paths and plans of foreign tables.
+ *
+ * Each usable route of a table makes a path; a table that is a union makes
+ * one path of one route per source.  Routes fed by join clauses make
+ * parameterized paths, with core's get_baserel_parampathinfo, so that the
+ * executor's Memoize works.
+ *
+ * A table that cannot be read without a key, and has none, still needs a
+ * path.  It gets one that is dearer than several disabled ones; executing it
+ * is an error that names the column.
+ *
+ * What costs is the request: a round trip to the API.  One unit of cost is
+ * a page read from disk, as everywhere; request_cost says how many of them a
+ * request is worth, and a row that travels costs one row_cost.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/sysattr.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/planmain.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/selfuncs.h"
+
+#include "apigouv_fdw.h"
+#include "compat.h"
+#include "route.h"
+
+/* Cost of one row on its way from the API, parsing included. */
+#define ROW_COST 1.0
+
+/* Cost of a path that must lose against any other. */
+#define KEYLESS_COST (3 * disable_cost)
+
+/* Sets of outer relations tried for parameterized paths, at most. */
+#define MAX_OUTER_SETS 16
+
+/* What a path will do; ForeignPath.fdw_private holds one in a list. */
+typedef struct PathPlan
+{
+	List	   *routes;			/* of ApigouvRouteMatch: of a union, one per
+								 * source; else the best, then those that may
+								 * replace it at execution */
+	List	   *constant_quals; /* of ApigouvQual */
+	double		requests;
+	const char *missing;		/* key column without a value, or NULL */
+} PathPlan;
+
+/* Columns that the scan must read. */
+static Bitmapset *
+columns_to_read(RelOptInfo *rel, const ApigouvColumnMap *map)
+{
+	Bitmapset  *columns;
+	ListCell   *lc;
+
+	columns = apigouv_qual_columns((Node *) rel->reltarget->exprs, rel->relid,
+								   map);
+	foreach(lc, rel->baserestrictinfo)
+		columns = bms_add_members(columns,
+								  apigouv_qual_columns((Node *) lfirst_node(RestrictInfo, lc)->clause,
+													   rel->relid, map));
+	return columns;
+}
+
+/* Columns that any condition of the query mentions. */
+static Bitmapset *
+columns_conditioned(RelOptInfo *rel, const ApigouvRelInfo *info)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rel->baserestrictinfo)
+		columns = bms_add_members(columns,
+								  apigouv_qual_columns((Node *) lfirst_node(RestrictInfo, lc)->clause,
+													   rel->relid, &info->map));
+	foreach(lc, rel->joininfo)
+		columns = bms_add_members(columns,
+								  apigouv_qual_columns((Node *) lfirst_node(RestrictInfo, lc)->clause,
+													   rel->relid, &info->map));
+	foreach(lc, info->quals)
+		columns = bms_add_member(columns,
+								 ((ApigouvQual *) lfirst(lc))->column);
+	return columns;
+}
+
+/* Can a table be read without any condition? */
+static bool
+is_listable(const ApigouvTable *table)
+{
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		if (!table->routes[i].keyed)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * total_rows
+ *		Estimated rows of the whole table.
+ *
+ * A table that cannot be listed is supposed to hold the rows of as many keys
+ * as the planner supposes distinct values, so that an equality leaves the
+ * rows of one request.
+ */
+static double
+total_rows(RelOptInfo *rel, const ApigouvOptions *options)
+{
+	if (options->rows >= 0)
+		return options->rows;
+	if (rel->tuples > 0)
+		return rel->tuples;
+	if (!is_listable(options->table))
+		return options->table->rows * DEFAULT_NUM_DISTINCT;
+	return options->table->rows;
+}
+
+/*
+ * apigouvGetForeignRelSize
+ *		Estimate the rows of a foreign table under its own conditions.
+ */
+void
+apigouvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
+						 Oid foreigntableid)
+{
+	ApigouvRelInfo *info = palloc0(sizeof(ApigouvRelInfo));
+	const ApigouvTable *table;
+
+	info->options = apigouv_option_table(foreigntableid);
+	table = info->options->table;
+	apigouv_qual_map_columns(foreigntableid, table, &info->map);
+	info->quals = apigouv_qual_collect(root, baserel, table, &info->map);
+	info->tuples = total_rows(baserel, info->options);
+	baserel->fdw_private = info;
+	baserel->tuples = info->tuples;
+	set_baserel_size_estimates(root, baserel);
+}
+
+/* Cost of a number of requests that bring a number of rows. */
+static Cost
+cost_of(const ApigouvOptions *options, double requests, double rows)
+{
+	Cost		cost = 0;
+
+	if (requests > 0)
+		cost = options->request_cost *
+			(1 + (requests - 1) / options->max_concurrency);
+	return cost + rows * ROW_COST;
+}
+
+/* Conditions on columns that are constant within a route of a union. */
+static List *
+constant_quals(const ApigouvRelInfo *info, Relids outer)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	if (!apigouv_enable_pushdown)
+		return NIL;
+	foreach(lc, info->quals)
+	{
+		ApigouvQual *qual = lfirst(lc);
+
+		if (qual->op == APIGOUV_OP_EQ && bms_is_subset(qual->outer, outer) &&
+			apigouv_route_has_constant(info->options->table, qual->column))
+			result = lappend(result, qual);
+	}
+	return result;
+}
+
+/* Add the path of a plan. */
+static void
+add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
+			 double rows_sent, Relids outer)
+{
+	const ApigouvRelInfo *info = rel->fdw_private;
+	double		rows = rel->rows;
+	Cost		startup;
+	Cost		total;
+
+	if (!bms_is_empty(outer))
+		rows = get_baserel_parampathinfo(root, rel, outer)->ppi_rows;
+	startup = plan->requests > 0 ? info->options->request_cost : 0;
+	total = cost_of(info->options, plan->requests, rows_sent) +
+		rows_sent * (cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
+		rel->baserestrictcost.startup;
+	if (plan->missing != NULL)
+		startup = total = KEYLESS_COST;
+	add_path(rel, (Path *)
+			 apigouv_create_foreignscan_path(root, rel, rows,
+											 plan->missing != NULL,
+											 startup, Max(startup, total),
+											 outer, list_make1(plan)));
+}
+
+/*
+ * add_union_path
+ *		The path of a union table: one route for each source.
+ *
+ * Within a source the first usable variant serves.  No path when a source
+ * that the conditions do not exclude has none.
+ */
+static bool
+add_union_path(PlannerInfo *root, RelOptInfo *rel, Relids outer)
+{
+	const ApigouvRelInfo *info = rel->fdw_private;
+	const ApigouvTable *table = info->options->table;
+	PathPlan   *plan = palloc0(sizeof(PathPlan));
+	Relids		used = NULL;
+	double		rows = 0;
+	int			source = -1;
+
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		ApigouvRouteMatch *match;
+
+		if (table->routes[i].source == source)
+			continue;			/* this source has its route */
+		if (apigouv_enable_pushdown &&
+			apigouv_route_excluded(root, rel, info, i))
+		{
+			source = table->routes[i].source;
+			continue;
+		}
+		match = apigouv_route_match(root, rel, info, i, outer);
+		if (match == NULL)
+		{
+			if (i + 1 == table->nroutes ||
+				table->routes[i + 1].source != table->routes[i].source)
+				return false;
+			continue;
+		}
+		source = table->routes[i].source;
+		plan->routes = lappend(plan->routes, match);
+		plan->requests += match->requests;
+		rows += match->rows;
+		used = bms_add_members(used, match->outer);
+	}
+	plan->constant_quals = constant_quals(info, outer);
+	if (!bms_is_subset(outer, bms_union(used, rel->lateral_relids)))
+		return false;
+	add_one_path(root, rel, plan, rows, outer);
+	return true;
+}
+
+/*
+ * add_route_paths
+ *		A path for each route that the conditions allow.
+ *
+ * The other usable routes follow in each plan: they serve when a key whose
+ * value comes late turns out to be for another route.
+ */
+static bool
+add_route_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer)
+{
+	const ApigouvRelInfo *info = rel->fdw_private;
+	List	   *usable = NIL;
+	bool		added = false;
+	ListCell   *lc;
+
+	for (int i = 0; i < info->options->table->nroutes; i++)
+	{
+		ApigouvRouteMatch *match = apigouv_route_match(root, rel, info, i,
+													   outer);
+
+		if (match != NULL)
+			usable = lappend(usable, match);
+	}
+	foreach(lc, usable)
+	{
+		ApigouvRouteMatch *match = lfirst(lc);
+		PathPlan   *plan;
+
+		if (!bms_is_subset(outer,
+						   bms_union(match->outer, rel->lateral_relids)))
+			continue;
+		plan = palloc0(sizeof(PathPlan));
+		plan->routes = list_concat(list_make1(match),
+								   list_delete_ptr(list_copy(usable), match));
+		plan->requests = match->requests;
+		add_one_path(root, rel, plan, match->rows, outer);
+		added = true;
+	}
+	return added;
+}
+
+/* Paths under the values that a set of outer relations gives. */
+static bool
+add_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer)
+{
+	const ApigouvRelInfo *info = rel->fdw_private;
+
+	if (info->options->table->is_union)
+		return add_union_path(root, rel, outer);
+	return add_route_paths(root, rel, outer);
+}
+
+/* Add a set of relations to a list unless it is there. */
+static List *
+add_outer_set(List *sets, Relids set)
+{
+	ListCell   *lc;
+
+	if (bms_is_empty(set) || list_length(sets) >= MAX_OUTER_SETS)
+		return sets;
+	foreach(lc, sets)
+	{
+		if (bms_equal(lfirst(lc), set))
+			return sets;
+	}
+	return lappend(sets, set);
+}
+
+/*
+ * outer_sets
+ *		Sets of relations that could feed parameterized paths: those of each
+ *		condition, and of each two together.
+ */
+static List *
+outer_sets(RelOptInfo *rel, const ApigouvRelInfo *info)
+{
+	List	   *single = NIL;
+	List	   *sets;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, info->quals)
+		single = add_outer_set(single, ((ApigouvQual *) lfirst(lc))->outer);
+	sets = list_copy(single);
+	foreach(lc, single)
+	{
+		foreach(lc2, single)
+			sets = add_outer_set(sets, bms_union(lfirst(lc), lfirst(lc2)));
+	}
+	return sets;
+}
+
+/* The first key column that no condition feeds, for the error. */
+static const char *
+missing_key(const ApigouvTable *table)
+{
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		const ApigouvRoute *route = &table->routes[i];
+
+		for (int j = 0; j < route->nparams; j++)
+		{
+			if (route->params[j].required && route->params[j].column >= 0 &&
+				route->params[j].purpose == APIGOUV_PURPOSE_NONE)
+				return table->columns[route->params[j].column].name;
+		}
+	}
+	return "";
+}
+
+/*
+ * apigouvGetForeignPaths
+ *		Make the paths of a foreign table.
+ */
+void
+apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
+					   Oid foreigntableid)
+{
+	ApigouvRelInfo *info = baserel->fdw_private;
+	bool		added;
+	ListCell   *lc;
+
+	info->quals = list_concat(info->quals,
+							  apigouv_qual_collect_ec(root, baserel,
+													  info->options->table,
+													  &info->map));
+	info->columns = columns_to_read(baserel, &info->map);
+	info->conditioned = columns_conditioned(baserel, info);
+
+	added = add_paths(root, baserel, baserel->lateral_relids);
+	foreach(lc, outer_sets(baserel, info))
+	{
+		Relids		outer = bms_union(lfirst(lc), baserel->lateral_relids);
+
+		if (!bms_equal(outer, baserel->lateral_relids))
+			add_paths(root, baserel, outer);
+	}
+	if (!added)
+	{
+		PathPlan   *plan = palloc0(sizeof(PathPlan));
+
+		plan->missing = missing_key(info->options->table);
+		add_one_path(root, baserel, plan, 0, baserel->lateral_relids);
+	}
+}
+
+/* A binding, as it travels in fdw_private; adds its expression to *exprs. */
+static List *
+make_binding(int target, const ApigouvQual *qual, List **exprs)
+{
+	int			position = 0;
+	ListCell   *lc;
+
+	foreach(lc, *exprs)
+	{
+		if (lfirst(lc) == qual->value)
+			break;
+		position++;
+	}
+	if (position == list_length(*exprs))
+		*exprs = lappend(*exprs, qual->value);
+	return list_make4_int(target, position, (int) qual->op,
+						  qual->is_array ? 1 : 0);
+}
+
+/* The routes of a plan, as they travel in fdw_private. */
+static List *
+make_routes(const PathPlan *plan, List **exprs)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, plan->routes)
+	{
+		const ApigouvRouteMatch *match = lfirst(lc);
+		List	   *bindings = NIL;
+
+		foreach(lc2, match->matches)
+		{
+			const ApigouvMatch *one = lfirst(lc2);
+
+			bindings = lappend(bindings,
+							   make_binding(one->param, one->qual, exprs));
+		}
+		result = lappend(result,
+						 list_make2(makeInteger(match->route), bindings));
+	}
+	return result;
+}
+
+/* Conditions that the plan's first choice sends, for EXPLAIN. */
+static List *
+sent_clauses(const PathPlan *plan, bool is_union)
+{
+	List	   *clauses = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, plan->constant_quals)
+		clauses = list_append_unique(clauses,
+									 ((ApigouvQual *) lfirst(lc))->clause);
+	foreach(lc, plan->routes)
+	{
+		foreach(lc2, ((ApigouvRouteMatch *) lfirst(lc))->matches)
+			clauses = list_append_unique(clauses,
+										 ((ApigouvMatch *) lfirst(lc2))->qual->clause);
+		if (!is_union)
+			break;
+	}
+	return clauses;
+}
+
+/*
+ * rows_wanted_first
+ *		How many rows a LIMIT makes the executor ask for, 0 if unknown.
+ *
+ * Only a hint for the size of the first page.
+ */
+static int
+rows_wanted_first(PlannerInfo *root, const PathPlan *plan)
+{
+	if (root->limit_tuples <= 0 || root->limit_tuples > 100000 ||
+		root->sort_pathkeys != NIL || root->group_pathkeys != NIL ||
+		root->distinct_pathkeys != NIL || root->parse->hasAggs ||
+		bms_membership(root->all_baserels) != BMS_SINGLETON ||
+		plan->routes == NIL ||
+		!((ApigouvRouteMatch *) linitial(plan->routes))->exact)
+		return 0;
+	return (int) ceil(root->limit_tuples);
+}
+
+/* The columns to read, as an IntList. */
+static List *
+make_columns(const Bitmapset *columns)
+{
+	List	   *list = NIL;
+	int			column = -1;
+
+	while ((column = bms_next_member(columns, column)) >= 0)
+		list = lappend_int(list, column);
+	return list;
+}
+
+/*
+ * apigouvGetForeignPlan
+ *		Make the plan of a path.
+ *
+ * Every condition is checked by the executor as well.  The clauses sent are
+ * carried in fdw_recheck_quals, where EXPLAIN finds them.
+ */
+ForeignScan *
+apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
+					  Oid foreigntableid, ForeignPath *best_path,
+					  List *tlist, List *scan_clauses, Plan *outer_plan)
+{
+	const ApigouvRelInfo *info = baserel->fdw_private;
+	const PathPlan *plan = linitial(best_path->fdw_private);
+	List	   *exprs = NIL;
+	List	   *routes = make_routes(plan, &exprs);
+	List	   *constants = NIL;
+	List	   *private;
+	bool		may_stop_early = root->tuple_fraction > 0 ||
+		root->limit_tuples > 0;
+	ListCell   *lc;
+
+	foreach(lc, plan->constant_quals)
+	{
+		const ApigouvQual *qual = lfirst(lc);
+
+		constants = lappend(constants,
+							make_binding(qual->column, qual, &exprs));
+	}
+	private = list_make5(routes, constants, make_columns(info->columns),
+						 list_make2_int(may_stop_early ? 1 : 0,
+										rows_wanted_first(root, plan)),
+						 makeString(pstrdup(plan->missing ? plan->missing : "")));
+	private = lappend(private,
+					  makeFloat(psprintf("%.0f", plan->requests)));
+
+	return make_foreignscan(tlist,
+							extract_actual_clauses(scan_clauses, false),
+							baserel->relid, exprs, private, NIL,
+							sent_clauses(plan, info->options->table->is_union),
+							outer_plan);
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * request.h
+ *		A route and its values to an HTTP request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_REQUEST_H
+#define APIGOUV_REQUEST_H
+
+#include "option.h"
+
+/* What determines a request. */
+typedef struct ApigouvCall
+{
+	const ApigouvRoute *route;
+	List	  **wires;			/* one per parameter: list of texts to send,
+								 * NIL = not sent */
+	bool		lookup;			/* the route's first request */
+	int			size;			/* rows asked for; 0 = not paged */
+	int			at;				/* offset, or page number */
+} ApigouvCall;
+
+/* A request, ready but for its authentication. */
+typedef struct ApigouvBuilt
+{
+	bool		post;
+	char	   *url;
+	char	   *target;			/* url without base_url, for people */
+	char	   *body;			/* NULL for GET */
+	List	   *headers;		/* of "Name: value" */
+} ApigouvBuilt;
+
+extern void apigouv_request_build(const ApigouvOptions *options,
+								  const ApigouvCall *call,
+								  ApigouvBuilt *built);
+
+#endif							/* APIGOUV_REQUEST_H */

@@ -1,0 +1,54 @@
+/*-------------------------------------------------------------------------
+ *
+ * route.h
+ *		Which routes can serve a foreign table under given conditions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_ROUTE_H
+#define APIGOUV_ROUTE_H
+
+#include "option.h"
+#include "qual.h"
+
+/* A foreign table during planning; RelOptInfo.fdw_private. */
+typedef struct ApigouvRelInfo
+{
+	ApigouvOptions *options;
+	ApigouvColumnMap map;
+	List	   *quals;			/* of ApigouvQual: own, then join clauses' */
+	Bitmapset  *columns;		/* of the definition: to be read */
+	Bitmapset  *conditioned;	/* mentioned by any condition */
+	double		tuples;			/* rows of the whole table */
+} ApigouvRelInfo;
+
+/* A parameter of a route, and the condition that feeds it. */
+typedef struct ApigouvMatch
+{
+	int			param;
+	ApigouvQual *qual;
+} ApigouvMatch;
+
+/* A usable route. */
+typedef struct ApigouvRouteMatch
+{
+	int			route;			/* position in the table */
+	List	   *matches;		/* of ApigouvMatch */
+	Relids		outer;			/* relations that feed it */
+	double		requests;		/* foreseen */
+	double		rows;			/* that the API sends, foreseen */
+	bool		exact;			/* every condition of the query is sent, and
+								 * exactly so */
+} ApigouvRouteMatch;
+
+extern ApigouvRouteMatch *apigouv_route_match(PlannerInfo *root,
+											  RelOptInfo *rel,
+											  const ApigouvRelInfo *info,
+											  int route, Relids outer);
+extern bool apigouv_route_excluded(PlannerInfo *root, RelOptInfo *rel,
+								   const ApigouvRelInfo *info, int route);
+extern bool apigouv_route_has_constant(const ApigouvTable *table, int column);
+extern const char *apigouv_route_constant(const ApigouvRoute *route,
+										  int column, bool *found);
+
+#endif							/* APIGOUV_ROUTE_H */

@@ -1,0 +1,206 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *		The executor's callbacks of a foreign scan.
+ *
+ * Nothing is sent before the first row is asked for, so EXPLAIN without
+ * ANALYZE, and a branch that is never executed, cost no request.  Secrets
+ * are read at that moment too.
+ *
+ * A rescan makes new tasks from the new values; what was asked before comes
+ * from the transaction's cache.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parsetree.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "scan_state.h"
+
+/* Bindings of the plan, as an array. */
+static ApigouvScanBinding *
+read_bindings(const List *list)
+{
+	ApigouvScanBinding *bindings =
+		palloc0(sizeof(ApigouvScanBinding) * Max(list_length(list), 1));
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, list)
+	{
+		const List *item = lfirst(lc);
+
+		bindings[i].target = list_nth_int(item, APIGOUV_BINDING_TARGET);
+		bindings[i].expr = list_nth_int(item, APIGOUV_BINDING_EXPR);
+		bindings[i].op = (uint32) list_nth_int(item, APIGOUV_BINDING_OP);
+		bindings[i].is_array = list_nth_int(item,
+											APIGOUV_BINDING_IS_ARRAY) != 0;
+		i++;
+	}
+	return bindings;
+}
+
+/* Routes of the plan. */
+static void
+read_routes(ApigouvScanState *state, const List *list)
+{
+	ListCell   *lc;
+
+	state->routes = palloc0(sizeof(ApigouvScanRoute) *
+							Max(list_length(list), 1));
+	foreach(lc, list)
+	{
+		const List *item = lfirst(lc);
+		ApigouvScanRoute *route = &state->routes[state->nroutes++];
+
+		route->position = intVal(linitial(item));
+		if (route->position >= state->options->table->nroutes)
+			elog(ERROR, "plan of foreign table \"%s\" is out of date",
+				 RelationGetRelationName(state->rel));
+		route->route = &state->options->table->routes[route->position];
+		route->nbindings = list_length(lsecond(item));
+		route->bindings = read_bindings(lsecond(item));
+	}
+}
+
+/* Read what the planner decided. */
+static void
+read_plan(ApigouvScanState *state, const ForeignScan *plan)
+{
+	const List *private = plan->fdw_private;
+	const List *hints = list_nth(private, APIGOUV_PLAN_HINTS);
+	const List *constants = list_nth(private, APIGOUV_PLAN_CONSTANT_QUALS);
+
+	read_routes(state, list_nth(private, APIGOUV_PLAN_ROUTES));
+	state->nconstants = list_length(constants);
+	state->constants = read_bindings(constants);
+	state->columns = list_nth(private, APIGOUV_PLAN_COLUMNS);
+	state->may_stop_early = linitial_int(hints) != 0;
+	state->first_rows = lsecond_int(hints);
+	state->missing = strVal(list_nth(private, APIGOUV_PLAN_MISSING));
+	state->foreseen = floatVal(list_nth(private, APIGOUV_PLAN_REQUESTS));
+	state->exprs = plan->fdw_exprs;
+}
+
+/* Columns that the engine reads for itself. */
+static void
+need_unique_columns(ApigouvScanState *state)
+{
+	for (int i = 0; i < state->nroutes; i++)
+	{
+		int			column = state->routes[i].route->paging.unique_column;
+
+		if (column >= 0)
+			apigouv_tuple_need(state->tupler, column);
+	}
+}
+
+/*
+ * apigouvBeginForeignScan
+ *		Prepare a scan; sends nothing.
+ */
+void
+apigouvBeginForeignScan(ForeignScanState *node, int eflags)
+{
+	EState	   *estate = node->ss.ps.state;
+	ApigouvScanState *state = palloc0(sizeof(ApigouvScanState));
+	Oid			role = apigouv_scan_role(node);
+
+	node->fdw_state = state;
+	state->scan_cxt = AllocSetContextCreate(estate->es_query_cxt,
+											"apigouv_fdw scan",
+											ALLOCSET_SMALL_SIZES);
+	state->batch_cxt = AllocSetContextCreate(state->scan_cxt,
+											 "apigouv_fdw batch",
+											 ALLOCSET_DEFAULT_SIZES);
+	state->rel = node->ss.ss_currentRelation;
+	state->userid = OidIsValid(role) ? role : GetUserId();
+	state->options = apigouv_option_table(RelationGetRelid(state->rel));
+	apigouv_qual_map_columns(RelationGetRelid(state->rel),
+							 state->options->table, &state->map);
+	read_plan(state, (ForeignScan *) node->ss.ps.plan);
+	state->expr_states = ExecInitExprList(state->exprs, &node->ss.ps);
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+	state->tupler = apigouv_tuple_begin(state->rel, state->options->table,
+										&state->map, state->columns);
+	need_unique_columns(state);
+}
+
+/*
+ * apigouvIterateForeignScan
+ *		The next row, or an empty slot at the end.
+ */
+TupleTableSlot *
+apigouvIterateForeignScan(ForeignScanState *node)
+{
+	ApigouvScanState *state = node->fdw_state;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+
+	if (!state->begun)
+	{
+		apigouv_task_make(state, node->ss.ps.ps_ExprContext);
+		state->begun = true;
+	}
+	if (!apigouv_fetch_next(state, slot))
+		ExecClearTuple(slot);
+	return slot;
+}
+
+/*
+ * apigouvReScanForeignScan
+ *		Begin again, with the values that the expressions have now.
+ */
+void
+apigouvReScanForeignScan(ForeignScanState *node)
+{
+	ApigouvScanState *state = node->fdw_state;
+
+	state->begun = false;
+	state->ntasks = 0;
+	state->tasks = NULL;
+	state->seen = NULL;
+	state->current = 0;
+	MemoryContextReset(state->batch_cxt);
+}
+
+/*
+ * apigouvEndForeignScan
+ *		Tell what was left out, and free the scan.
+ */
+void
+apigouvEndForeignScan(ForeignScanState *node)
+{
+	ApigouvScanState *state = node->fdw_state;
+	const char *table;
+
+	if (state == NULL)
+		return;
+	table = RelationGetRelationName(state->rel);
+	if (state->counts.malformed > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg_plural("%lld malformed key value of foreign table \"%s\" was not sent",
+							   "%lld malformed key values of foreign table \"%s\" were not sent",
+							   (unsigned long) state->counts.malformed,
+							   (long long) state->counts.malformed, table),
+				 errdetail("The API refuses such values, so there is no row for them.")));
+	if (state->counts.failed > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg_plural("%lld key of foreign table \"%s\" failed",
+							   "%lld keys of foreign table \"%s\" failed",
+							   (unsigned long) state->counts.failed,
+							   (long long) state->counts.failed, table),
+				 errdetail("Their rows tell why in column \"erreur\".")));
+	MemoryContextDelete(state->scan_cxt);
+	node->fdw_state = NULL;
+}

@@ -1,0 +1,148 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan_state.h
+ *		The state of a foreign scan, shared by scan.c, task.c and fetch.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_SCAN_STATE_H
+#define APIGOUV_SCAN_STATE_H
+
+#include "apigouv_fdw.h"
+#include "tuple.h"
+#include "xact_cache.h"
+
+#include "nodes/execnodes.h"
+
+/* A condition that feeds a parameter, or restricts a constant column. */
+typedef struct ApigouvScanBinding
+{
+	int			target;			/* parameter of the route, or column */
+	int			expr;			/* position in the scan's expressions */
+	uint32		op;
+	bool		is_array;
+} ApigouvScanBinding;
+
+/* A route of the plan. */
+typedef struct ApigouvScanRoute
+{
+	int			position;		/* in the table */
+	const ApigouvRoute *route;
+	int			nbindings;
+	ApigouvScanBinding *bindings;
+	ApigouvReader *reader;		/* NULL until a reply is to be read */
+} ApigouvScanRoute;
+
+/* What was done, for EXPLAIN ANALYZE and the warnings. */
+typedef struct ApigouvScanCounts
+{
+	int64		requests;		/* sent anew by this scan */
+	int64		attempts;
+	int64		cache_hits;
+	int64		pages;			/* replies read */
+	int64		bytes;
+	int64		duplicates;		/* rows dropped */
+	int64		malformed;		/* key values not sent */
+	int64		failed;			/* keys whose row tells of an error */
+} ApigouvScanCounts;
+
+/* One page of a task: its request and reply. */
+typedef struct ApigouvPage
+{
+	ApigouvBuilt built;
+	ApigouvReply *reply;
+	bool		counted;		/* its transfer is in the counts */
+	bool		ours;			/* this scan sent it */
+	int			size;			/* rows asked for; 0 = not paged */
+	int			at;				/* offset, or page number from 1 */
+	int			skip;			/* rows that were returned already */
+	bool		everything;		/* asks for all rows of an unstable list */
+} ApigouvPage;
+
+typedef enum ApigouvTaskState
+{
+	APIGOUV_TASK_NEW,
+	APIGOUV_TASK_LOOKUP,		/* waits for the route's first request */
+	APIGOUV_TASK_READING,
+	APIGOUV_TASK_MADE_ROW,		/* gives one row that no reply holds */
+	APIGOUV_TASK_DONE
+} ApigouvTaskState;
+
+/* One set of values for a route: one request, or a sequence of pages. */
+typedef struct ApigouvTask
+{
+	ApigouvScanRoute *sroute;
+	ApigouvTaskState state;
+	List	  **wires;			/* per parameter: texts to send */
+	char	  **echo;			/* per column: text asked, NULL if none */
+	ApigouvPage lookup;			/* the first request */
+	List	   *pages;			/* of ApigouvPage: the one read, then ahead */
+	ApigouvRowstream *stream;	/* of the page read; NULL between pages */
+	ApigouvRowstream *envelope; /* the same, read to its end beforehand */
+	int			page_rows;		/* rows met in the page read */
+	int64		total;			/* rows announced, -1 = not known */
+	int64		position;		/* rows of all pages read to their end */
+	int			restarts;
+	int64		emitted;		/* rows given to the executor */
+	const ApigouvSettings *made[2]; /* of the made row */
+	char	   *made_error;
+	ApigouvTransfer *made_from; /* whose time, status and body it tells */
+	ApigouvJudgement judgement;
+} ApigouvTask;
+
+typedef struct ApigouvScanState
+{
+	Relation	rel;
+	ApigouvOptions *options;
+	ApigouvSecrets *secrets;	/* NULL until first needed */
+	Oid			userid;
+	ApigouvColumnMap map;
+	List	   *columns;		/* IntList: to read */
+	int			nroutes;
+	ApigouvScanRoute *routes;
+	int			nconstants;
+	ApigouvScanBinding *constants;
+	const char *missing;		/* key column without a value, or empty */
+	bool		may_stop_early;
+	int			first_rows;		/* wanted at first; 0 = all */
+	double		foreseen;		/* requests */
+	List	   *exprs;			/* of Expr */
+	List	   *expr_states;	/* of ExprState */
+	ApigouvTupler *tupler;
+	MemoryContext scan_cxt;
+	MemoryContext batch_cxt;	/* tasks; reset on rescan */
+	bool		begun;			/* tasks are made */
+	int			ntasks;
+	ApigouvTask *tasks;
+	int			current;		/* task being read */
+	int			window;			/* tasks begun ahead, the current included */
+	bool		scopes_known;
+	bool		scopes_asked;
+	List	   *scopes;
+	int64		returned;		/* rows, since the last rescan */
+	struct HTAB *seen;			/* rows returned, by unique column */
+	bool		may_repeat;		/* tasks can overlap */
+	ApigouvValue *values;		/* of the current row */
+	int			nvalues;
+	ApigouvScanCounts counts;
+} ApigouvScanState;
+
+/* task.c */
+extern void apigouv_task_make(ApigouvScanState *state, ExprContext *econtext);
+extern void apigouv_task_echo_names(ApigouvScanState *state,
+									ApigouvTask *task);
+
+/* fetch.c */
+extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
+extern ApigouvPage *apigouv_fetch_first_page(ApigouvScanState *state,
+											 ApigouvTask *task);
+
+/* page.c */
+extern void apigouv_page_first(const ApigouvScanState *state,
+							   const ApigouvTask *task, ApigouvPage *page);
+extern bool apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
+							  const ApigouvPage *last, ApigouvPage *page);
+extern bool apigouv_page_ended(ApigouvScanState *state, ApigouvTask *task,
+							   const ApigouvPage *page, int64 total);
+
+#endif							/* APIGOUV_SCAN_STATE_H */

@@ -1,0 +1,634 @@
+/*-------------------------------------------------------------------------
+ *
+ * task.c
+ *		Values of a scan's conditions to tasks: one per set of values that
+ *		makes a request.
+ *
+ * Each parameter that takes one value per request multiplies the tasks by
+ * its values; one that takes a list puts them all into each.  A task keeps,
+ * for each column, the text that was asked, since a reply may not repeat it.
+ *
+ * Different tasks can make the same request (three establishments of one
+ * company and a question about the company): they share its reply through
+ * the transaction's cache.
+ *
+ * The purpose (recipient, context, object) comes from a condition on its key
+ * column, else from the session's settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_parameter_acl.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+
+#include "binding.h"
+#include "route.h"
+#include "scan_state.h"
+#include "value.h"
+
+/* Tasks of one scan, at most. */
+#define MAX_TASKS 200000
+
+/* Values of the scan's expressions. */
+typedef struct Evaluated
+{
+	Datum	   *values;
+	bool	   *isnull;
+	Oid		   *types;
+} Evaluated;
+
+/* What became of the attempt to make a route's tasks. */
+typedef enum Attempt
+{
+	ATTEMPT_OK,
+	ATTEMPT_ELSEWHERE			/* another route must serve */
+} Attempt;
+
+/* Evaluate all expressions, in the current context. */
+static void
+evaluate_all(ApigouvScanState *state, ExprContext *econtext,
+			 Evaluated *evaluated)
+{
+	int			n = Max(list_length(state->expr_states), 1);
+	int			i = 0;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	evaluated->values = palloc(sizeof(Datum) * n);
+	evaluated->isnull = palloc(sizeof(bool) * n);
+	evaluated->types = palloc(sizeof(Oid) * n);
+	forboth(lc, state->expr_states, lc2, state->exprs)
+	{
+		evaluated->values[i] = ExecEvalExpr((ExprState *) lfirst(lc),
+											econtext, &evaluated->isnull[i]);
+		evaluated->types[i] = exprType(lfirst(lc2));
+		i++;
+	}
+}
+
+/*
+ * raise_missing_key
+ *		The error of a table that cannot be read without a key.
+ */
+static void
+raise_missing_key(const ApigouvScanState *state, const char *column)
+{
+	const char *table = RelationGetRelationName(state->rel);
+
+	for (int i = 0; i < state->map.natts; i++)
+	{
+		int			position = state->map.column_of[i];
+
+		if (position >= 0 &&
+			strcmp(state->options->table->columns[position].name, column) == 0)
+			column = NameStr(TupleDescAttr(RelationGetDescr(state->rel),
+										   i)->attname);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
+			 errmsg("cannot scan foreign table \"%s\" without a value for key column \"%s\"",
+					table, column),
+			 errhint("Add a condition such as %s = '...', or join on \"%s\".",
+					 column, column)));
+}
+
+/* Name of the setting that gives a part of the purpose. */
+static const char *
+setting_name(ApigouvPurpose purpose)
+{
+	switch (purpose)
+	{
+		case APIGOUV_PURPOSE_RECIPIENT:
+			return "apigouv_fdw.recipient";
+		case APIGOUV_PURPOSE_CONTEXT:
+			return "apigouv_fdw.context";
+		default:
+			return "apigouv_fdw.object";
+	}
+}
+
+/* Value of a part of the purpose from the settings; NULL if empty. */
+static const char *
+setting_value(const ApigouvScanState *state, ApigouvPurpose purpose)
+{
+	const char *value = NULL;
+
+	switch (purpose)
+	{
+		case APIGOUV_PURPOSE_RECIPIENT:
+			value = apigouv_recipient;
+			if (value == NULL || *value == '\0')
+				value = state->options->recipient;
+			break;
+		case APIGOUV_PURPOSE_CONTEXT:
+			value = apigouv_context;
+			break;
+		case APIGOUV_PURPOSE_OBJECT:
+			value = apigouv_object;
+			break;
+		case APIGOUV_PURPOSE_NONE:
+			break;
+	}
+	if (value == NULL || strspn(value, " \t\r\n") == strlen(value))
+		return NULL;
+	return value;
+}
+
+/*
+ * purpose_text
+ *		Text in UTF-8 of a part of the purpose that no condition gives.
+ *
+ * Raises an error, before any request, when it is required and not set.
+ */
+static char *
+purpose_text(const ApigouvScanState *state, const ApigouvParam *param)
+{
+	const char *name = setting_name(param->purpose);
+	const char *value = setting_value(state, param->purpose);
+
+	if (value == NULL && !param->required)
+		return NULL;
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
+				 errmsg("foreign server \"%s\" requires the purpose of each request: setting \"%s\" is empty",
+						state->options->server_name, name),
+				 errdetail("No request was made."),
+				 param->purpose == APIGOUV_PURPOSE_RECIPIENT
+				 ? errhint("Give server option \"recipient\", the SIRET of the administration that may use the data.")
+				 : errhint("SET %s = '...', or add a condition on column \"%s\".",
+						   name,
+						   state->options->table->columns[param->column].name)));
+	if (param->check == APIGOUV_CHECK_SIRET && !apigouv_check_siret(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("setting \"%s\" is not a SIRET", name),
+				 errdetail("No request was made.")));
+	return pg_server_to_any(pstrdup(value), strlen(value), PG_UTF8);
+}
+
+/* A condition gives the recipient: may this role choose one? */
+static void
+check_may_set_recipient(const ApigouvScanState *state,
+						const ApigouvParam *param)
+{
+	const char *name = setting_name(APIGOUV_PURPOSE_RECIPIENT);
+
+	if (param->purpose != APIGOUV_PURPOSE_RECIPIENT ||
+		pg_parameter_aclcheck(name, GetUserId(), ACL_SET) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to choose the recipient by column \"%s\"",
+					state->options->table->columns[param->column].name),
+			 errhint("GRANT SET ON PARAMETER %s TO the role.", name)));
+}
+
+/* Text of a constant parameter. */
+static char *
+constant_text(const ApigouvParam *param)
+{
+	ApigouvValue value;
+	const char *error;
+
+	if (!apigouv_value_parse(param->constant, strlen(param->constant), &value,
+							 &error))
+		elog(ERROR, "constant of parameter \"%s\" is not JSON: %s",
+			 param->name, error);
+	return apigouv_value_cstring(&value);
+}
+
+/* Is a parameter kept silent by a column that the query reads? */
+static bool
+is_silenced(const ApigouvScanState *state, const ApigouvParam *param)
+{
+	for (int i = 0; i < param->nunless_read; i++)
+	{
+		if (list_member_int(state->columns, param->unless_read[i]))
+			return true;
+	}
+	return false;
+}
+
+/* A task of a route with the values that no condition gives. */
+static ApigouvTask *
+blank_task(ApigouvScanState *state, ApigouvScanRoute *sroute)
+{
+	const ApigouvRoute *route = sroute->route;
+	ApigouvTask *task = palloc0(sizeof(ApigouvTask));
+
+	task->sroute = sroute;
+	task->total = -1;
+	task->wires = palloc0(sizeof(List *) * Max(route->nparams, 1));
+	task->echo = palloc0(sizeof(char *) * state->options->table->ncolumns);
+	for (int i = 0; i < route->nparams; i++)
+	{
+		const ApigouvParam *param = &route->params[i];
+
+		if (param->constant != NULL && !is_silenced(state, param))
+			task->wires[i] = list_make1(constant_text(param));
+	}
+	return task;
+}
+
+/* A copy of a task whose values can be changed alone. */
+static ApigouvTask *
+copy_task(const ApigouvScanState *state, const ApigouvTask *task)
+{
+	ApigouvTask *copy = palloc(sizeof(ApigouvTask));
+	size_t		wires = sizeof(List *) * Max(task->sroute->route->nparams, 1);
+	size_t		echo = sizeof(char *) * state->options->table->ncolumns;
+
+	*copy = *task;
+	copy->wires = palloc(wires);
+	memcpy(copy->wires, task->wires, wires);
+	copy->echo = palloc(echo);
+	memcpy(copy->echo, task->echo, echo);
+	return copy;
+}
+
+/* Does the reply's row repeat this operator's value? */
+static bool
+is_echoed(uint32 op)
+{
+	return op == APIGOUV_OP_EQ || op == APIGOUV_OP_TRUE;
+}
+
+/* Put one value of a condition into a task. */
+static void
+put_value(ApigouvTask *task, int param, int column, uint32 op,
+		  const ApigouvBound *bound)
+{
+	task->wires[param] = list_make1(bound->wire);
+	if (is_echoed(op))
+		task->echo[column] = bound->asked;
+}
+
+/* Put all values of a condition into a task, sorted and distinct. */
+static int
+compare_cells(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+static void
+put_values(ApigouvTask *task, int param, int column, uint32 op, List *values)
+{
+	List	   *wires = NIL;
+	List	   *distinct = NIL;
+	ListCell   *lc;
+
+	foreach(lc, values)
+		wires = lappend(wires, ((ApigouvBound *) lfirst(lc))->wire);
+	list_sort(wires, compare_cells);
+	foreach(lc, wires)
+	{
+		if (distinct == NIL ||
+			strcmp(llast(distinct), lfirst(lc)) != 0)
+			distinct = lappend(distinct, lfirst(lc));
+	}
+	task->wires[param] = distinct;
+	if (is_echoed(op) && list_length(values) == 1)
+		task->echo[column] = ((ApigouvBound *) linitial(values))->asked;
+}
+
+/*
+ * spread
+ *		Put the values of a condition into tasks, and multiply the tasks when
+ *		the parameter takes one value per request.
+ */
+static List *
+spread(ApigouvScanState *state, List *tasks, int position,
+	   const ApigouvParam *param, uint32 op, List *values)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (param->list != APIGOUV_LIST_EACH)
+	{
+		foreach(lc, tasks)
+			put_values(lfirst(lc), position, param->column, op, values);
+		return tasks;
+	}
+	if (op == APIGOUV_OP_CONTAINS)
+		values = list_make1(linitial(values));	/* a row has each of them */
+	if (list_length(values) > 1 && !is_echoed(op))
+		state->may_repeat = true;	/* a row can have several of them */
+	if ((int64) list_length(tasks) * list_length(values) > MAX_TASKS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("query on foreign table \"%s\" would take more than %d requests",
+						RelationGetRelationName(state->rel), MAX_TASKS),
+				 errhint("Add conditions to the query.")));
+	foreach(lc, tasks)
+	{
+		foreach(lc2, values)
+		{
+			ApigouvTask *task = lnext(values, lc2) == NULL
+				? lfirst(lc) : copy_task(state, lfirst(lc));
+
+			put_value(task, position, param->column, op, lfirst(lc2));
+			result = lappend(result, task);
+		}
+	}
+	return result;
+}
+
+/* Raise the error for an input that cannot be sent. */
+static void
+raise_unsendable(const ApigouvScanState *state, const ApigouvParam *param)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("value of key column \"%s\" of foreign table \"%s\" cannot be sent to the API",
+					state->options->table->columns[param->column].name,
+					RelationGetRelationName(state->rel))));
+}
+
+/*
+ * bind_one
+ *		Put one condition of a route into its tasks.
+ *
+ * *tasks becomes NIL when the condition cannot be true.
+ */
+static Attempt
+bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
+		 const ApigouvScanBinding *binding, const Evaluated *evaluated,
+		 List **tasks, int *malformed)
+{
+	const ApigouvParam *param = &sroute->route->params[binding->target];
+	ApigouvBindValues values;
+
+	check_may_set_recipient(state, param);
+	switch (apigouv_binding_values(param, binding->op,
+								   evaluated->values[binding->expr],
+								   evaluated->isnull[binding->expr],
+								   evaluated->types[binding->expr],
+								   binding->is_array, &values))
+	{
+		case APIGOUV_BIND_NULL:
+			*tasks = NIL;
+			return ATTEMPT_OK;
+		case APIGOUV_BIND_ELSEWHERE:
+			return ATTEMPT_ELSEWHERE;
+		case APIGOUV_BIND_SKIP:
+			if (param->required)
+				return ATTEMPT_ELSEWHERE;
+			if (param->exactness == APIGOUV_OPAQUE &&
+				(param->ops & APIGOUV_OP_EQ))
+				raise_unsendable(state, param);
+			return ATTEMPT_OK;
+		case APIGOUV_BIND_OK:
+			break;
+	}
+	if (values.malformed > 0 && param->required &&
+		sroute->route->otherwise >= 0)
+		return ATTEMPT_ELSEWHERE;
+	*malformed += values.malformed;
+	*tasks = values.values == NIL ? NIL
+		: spread(state, *tasks, binding->target, param, binding->op,
+				 values.values);
+	return ATTEMPT_OK;
+}
+
+/* The value asked of an opaque column that is not sent is still echoed. */
+static void
+echo_unsent(const ApigouvScanState *state, List *tasks,
+			const ApigouvScanRoute *sroute, const Evaluated *evaluated)
+{
+	ListCell   *lc;
+
+	for (int i = 0; i < sroute->nbindings; i++)
+	{
+		const ApigouvScanBinding *binding = &sroute->bindings[i];
+		const ApigouvParam *param = &sroute->route->params[binding->target];
+		bool		sendable;
+		List	   *texts;
+
+		if (param->exactness != APIGOUV_OPAQUE || binding->is_array ||
+			binding->op != APIGOUV_OP_EQ)
+			continue;
+		texts = apigouv_binding_texts(evaluated->values[binding->expr],
+									  evaluated->isnull[binding->expr],
+									  evaluated->types[binding->expr], false,
+									  &sendable);
+		foreach(lc, tasks)
+		{
+			ApigouvTask *task = lfirst(lc);
+
+			if (texts != NIL && task->echo[param->column] == NULL)
+				task->echo[param->column] = linitial(texts);
+		}
+	}
+}
+
+/* Put the purpose into tasks where no condition gave it. */
+static void
+put_purpose(ApigouvScanState *state, const ApigouvRoute *route, List *tasks)
+{
+	for (int i = 0; i < route->nparams; i++)
+	{
+		const ApigouvParam *param = &route->params[i];
+		ListCell   *lc;
+
+		if (param->purpose == APIGOUV_PURPOSE_NONE)
+			continue;
+		foreach(lc, tasks)
+		{
+			ApigouvTask *task = lfirst(lc);
+			char	   *text;
+
+			if (task->wires[i] != NIL)
+				break;			/* a condition: the same for all tasks */
+			text = purpose_text(state, param);
+			if (text == NULL)
+				break;
+			task->wires[i] = list_make1(text);
+			if (param->column >= 0)
+				task->echo[param->column] = text;
+		}
+	}
+}
+
+/*
+ * apigouv_task_echo_names
+ *		Echo, for columns that were not asked, what was sent under their name.
+ *
+ * A company asked by an establishment's SIRET thus has its SIREN, and an
+ * establishment found from a company its SIRET.
+ */
+void
+apigouv_task_echo_names(ApigouvScanState *state, ApigouvTask *task)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	const ApigouvTable *table = state->options->table;
+
+	for (int i = 0; i < route->nparams; i++)
+	{
+		int			column;
+
+		if (task->wires[i] == NIL || list_length(task->wires[i]) != 1 ||
+			route->params[i].purpose != APIGOUV_PURPOSE_NONE)
+			continue;
+		column = apigouv_apidef_column(table, route->params[i].name);
+		if (column >= 0 && task->echo[column] == NULL)
+			task->echo[column] = linitial(task->wires[i]);
+	}
+}
+
+/*
+ * attempt_route
+ *		Make the tasks of a route, unless another must serve.
+ */
+static Attempt
+attempt_route(ApigouvScanState *state, ApigouvScanRoute *sroute,
+			  const Evaluated *evaluated, List **tasks, int *malformed)
+{
+	ListCell   *lc;
+
+	*tasks = list_make1(blank_task(state, sroute));
+	for (int i = 0; i < sroute->nbindings && *tasks != NIL; i++)
+	{
+		if (bind_one(state, sroute, &sroute->bindings[i], evaluated, tasks,
+					 malformed) == ATTEMPT_ELSEWHERE)
+			return ATTEMPT_ELSEWHERE;
+	}
+	echo_unsent(state, *tasks, sroute, evaluated);
+	put_purpose(state, sroute->route, *tasks);
+	foreach(lc, *tasks)
+		apigouv_task_echo_names(state, lfirst(lc));
+	return ATTEMPT_OK;
+}
+
+/* Do the conditions on constant columns allow a route of a union? */
+static bool
+constants_allow(const ApigouvScanState *state, const ApigouvRoute *route,
+				const Evaluated *evaluated)
+{
+	for (int i = 0; i < state->nconstants; i++)
+	{
+		const ApigouvScanBinding *binding = &state->constants[i];
+		bool		found;
+		bool		sendable;
+		const char *constant = apigouv_route_constant(route, binding->target,
+													  &found);
+		List	   *texts;
+		ListCell   *lc;
+		bool		allowed = false;
+
+		if (!found || constant == NULL)
+			continue;
+		texts = apigouv_binding_texts(evaluated->values[binding->expr],
+									  evaluated->isnull[binding->expr],
+									  evaluated->types[binding->expr],
+									  binding->is_array, &sendable);
+		foreach(lc, texts)
+			allowed |= lfirst(lc) != NULL &&
+				strcmp(lfirst(lc), constant) == 0;
+		if (!allowed)
+			return false;
+	}
+	return true;
+}
+
+/* A key column of a route, for the error that it lacks a usable value. */
+static const char *
+key_column(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
+{
+	for (int i = 0; i < sroute->route->nparams; i++)
+	{
+		const ApigouvParam *param = &sroute->route->params[i];
+
+		if (param->required && param->column >= 0 &&
+			param->purpose == APIGOUV_PURPOSE_NONE && param->nvalues == 0)
+			return state->options->table->columns[param->column].name;
+	}
+	return state->options->table->columns[0].name;
+}
+
+/* Tasks of a union: those of each route that the conditions allow. */
+static List *
+make_union(ApigouvScanState *state, const Evaluated *evaluated)
+{
+	List	   *all = NIL;
+	int			most_malformed = 0;
+
+	for (int i = 0; i < state->nroutes; i++)
+	{
+		List	   *tasks;
+		int			malformed = 0;
+
+		if (!constants_allow(state, state->routes[i].route, evaluated))
+			continue;
+		if (attempt_route(state, &state->routes[i], evaluated, &tasks,
+						  &malformed) == ATTEMPT_ELSEWHERE)
+			raise_missing_key(state, key_column(state, &state->routes[0]));
+		all = list_concat(all, tasks);
+		most_malformed = Max(most_malformed, malformed);
+	}
+	state->counts.malformed += most_malformed;
+	return all;
+}
+
+/* Tasks of the first route, in the plan's order, that can serve. */
+static List *
+make_alternative(ApigouvScanState *state, const Evaluated *evaluated)
+{
+	List	   *tasks;
+
+	for (int i = 0; i < state->nroutes; i++)
+	{
+		int			malformed = 0;
+
+		if (attempt_route(state, &state->routes[i], evaluated, &tasks,
+						  &malformed) == ATTEMPT_OK)
+		{
+			state->counts.malformed += malformed;
+			return tasks;
+		}
+	}
+	raise_missing_key(state, key_column(state, &state->routes[0]));
+	return NIL;					/* not reached */
+}
+
+/*
+ * apigouv_task_make
+ *		Make the tasks of a scan from the values of its conditions.
+ *
+ * They live in batch_cxt.  Raises ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED
+ * when a key or the purpose is missing.
+ */
+void
+apigouv_task_make(ApigouvScanState *state, ExprContext *econtext)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->batch_cxt);
+	Evaluated	evaluated;
+	List	   *tasks;
+	ListCell   *lc;
+
+	if (*state->missing != '\0')
+		raise_missing_key(state, state->missing);
+	state->may_repeat = false;
+	evaluate_all(state, econtext, &evaluated);
+	tasks = state->options->table->is_union
+		? make_union(state, &evaluated)
+		: make_alternative(state, &evaluated);
+
+	state->ntasks = 0;
+	state->tasks = palloc(sizeof(ApigouvTask) * Max(list_length(tasks), 1));
+	foreach(lc, tasks)
+		state->tasks[state->ntasks++] = *(ApigouvTask *) lfirst(lc);
+	state->current = 0;
+	state->returned = 0;
+	state->seen = NULL;
+	state->window = state->may_stop_early ? 1
+		: state->options->max_concurrency * 2;
+	MemoryContextSwitchTo(old);
+}

@@ -1,0 +1,422 @@
+/*-------------------------------------------------------------------------
+ *
+ * token.c
+ *		Authentication: bearer tokens, OAuth2 client credentials, JWT claims.
+ *
+ * An OAuth2 access token is kept for the backend's life under the identity
+ * it was obtained with, until shortly before it ends.  Each token obtained
+ * has a generation number: a request that was refused names the generation
+ * it used, so that several refusals of one token renew it once.
+ *
+ * A JWT is only read, never verified: the API does that.  What its claims
+ * say (end, scopes) spares requests that would be refused.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/base64.h"
+#include "common/hashfn.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "json.h"
+#include "reply.h"
+#include "token.h"
+
+/* Longest end of life accepted from a token endpoint, in seconds. */
+#define MAX_TOKEN_LIFE_S 86400
+
+/* An OAuth2 access token.  Lives in token_cxt. */
+typedef struct AccessToken
+{
+	uint32		identity;		/* of the credentials */
+	char	   *token_url;
+	char	   *client_id;
+	char	   *token;
+	TimestampTz ends_at;		/* already shortened by renew_before_s */
+	uint32		generation;
+} AccessToken;
+
+static MemoryContext token_cxt = NULL;
+static List *access_tokens = NIL;
+static uint32 last_generation = 0;
+
+/*
+ * apigouv_token_identity
+ *		A number that changes with the credentials, for cache keys.
+ */
+uint32
+apigouv_token_identity(const ApigouvSecrets *secrets)
+{
+	uint32		hash = murmurhash32(secrets->umid);
+	const char *texts[3];
+
+	texts[0] = secrets->token;
+	texts[1] = secrets->client_id;
+	texts[2] = secrets->client_secret;
+	for (int i = 0; i < 3; i++)
+	{
+		if (texts[i] != NULL)
+			hash = hash_combine(hash,
+								hash_bytes((const unsigned char *) texts[i],
+										   strlen(texts[i])));
+	}
+	return hash;
+}
+
+/*
+ * jwt_claims
+ *		The claims of a JWT, in the current context, or NULL when the token
+ *		is not one.
+ */
+static ApigouvJson *
+jwt_claims(const char *token)
+{
+	const char *start = strchr(token, '.');
+	const char *end = start ? strchr(start + 1, '.') : NULL;
+	StringInfoData base64;
+	char	   *text;
+	int			len;
+	char		error[256];
+
+	if (end == NULL)
+		return NULL;
+	initStringInfo(&base64);
+	for (const char *p = start + 1; p < end; p++)
+		appendStringInfoChar(&base64, *p == '-' ? '+' : *p == '_' ? '/' : *p);
+	while (base64.len % 4 != 0)
+		appendStringInfoChar(&base64, '=');
+	text = palloc(pg_b64_dec_len(base64.len) + 1);
+	len = pg_b64_decode(base64.data, base64.len, text,
+						pg_b64_dec_len(base64.len));
+	if (len < 0)
+		return NULL;
+	return apigouv_json_parse(text, len, error, sizeof(error));
+}
+
+/* Raise an error when a JWT says that it has ended. */
+static void
+check_end(const ApigouvOptions *options, Oid userid, const char *token)
+{
+	int64		end = apigouv_json_integer(apigouv_json_get(jwt_claims(token),
+															"exp"), 0);
+	TimestampTz ends_at;
+
+	if (end <= 0)
+		return;
+	ends_at = time_t_to_timestamptz((pg_time_t) end);
+	if (ends_at > GetCurrentTimestamp())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("token of role \"%s\" on foreign server \"%s\" has ended",
+					GetUserNameFromId(userid, false), options->server_name),
+			 errdetail("It ended at %s.  No request was made.",
+					   timestamptz_to_str(ends_at)),
+			 errhint("Ask for a new token, and set it with ALTER USER MAPPING.")));
+}
+
+/* Retry hook of token requests: lost connections and gateways' errors. */
+static bool
+retry_token(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
+{
+	static const ApigouvRoute no_rules;
+	const ApigouvOptions *options = arg;
+
+	return apigouv_reply_wants_retry(options->api, &no_rules,
+									 options->retries, transfer, delay_ms);
+}
+
+/* The form that asks for an access token. */
+static char *
+token_form(const ApigouvOptions *options, const ApigouvSecrets *secrets)
+{
+	StringInfoData form;
+
+	initStringInfo(&form);
+	appendStringInfoString(&form, "grant_type=client_credentials&client_id=");
+	apigouv_http_escape(&form, secrets->client_id);
+	appendStringInfoString(&form, "&client_secret=");
+	apigouv_http_escape(&form, secrets->client_secret);
+	if (options->api->scope != NULL)
+	{
+		appendStringInfoString(&form, "&scope=");
+		apigouv_http_escape(&form, options->api->scope);
+	}
+	return form.data;
+}
+
+/* Raise the error of a token request that did not give a token. */
+static void
+raise_no_token(const ApigouvOptions *options, Oid userid,
+			   const ApigouvTransfer *transfer, const ApigouvJson *reply)
+{
+	const char *error = apigouv_json_string(apigouv_json_get(reply, "error"));
+	const char *description =
+		apigouv_json_string(apigouv_json_get(reply, "error_description"));
+	bool		refused = transfer->status == 400 || transfer->status == 401;
+
+	if (transfer->failure != APIGOUV_FAILURE_NONE)
+	{
+		ApigouvJudgement judgement = {0};
+		static const ApigouvRoute no_rules;
+
+		apigouv_reply_raise(options, &no_rules, userid, transfer, &judgement);
+	}
+	ereport(ERROR,
+			(errcode(refused ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION
+					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("could not obtain an access token for foreign server \"%s\"",
+					options->server_name),
+			 errdetail("HTTP status %d%s%s%s%s.", transfer->status,
+					   error ? ", " : "",
+					   error ? apigouv_clean_text(error, strlen(error), 60) : "",
+					   description ? ": " : "",
+					   description ? apigouv_clean_text(description,
+														strlen(description),
+														200) : ""),
+			 refused
+			 ? errhint("Check \"client_id\" and \"client_secret\" in the user mapping of role \"%s\", and that the application has subscribed to this API.",
+					   GetUserNameFromId(userid, false))
+			 : 0));
+}
+
+/* Send a request and wait for its end. */
+static ApigouvTransfer *
+send_and_wait(const ApigouvOptions *options, Oid userid,
+			  const ApigouvHttpRequest *request)
+{
+	ApigouvHttpSettings settings;
+	ApigouvLimitHeaders limits = {0};
+	ApigouvTransfer *transfer;
+
+	apigouv_option_http(options, userid, &settings);
+	transfer = apigouv_http_start(&settings, request, &limits, retry_token,
+								  unconstify(ApigouvOptions *, options));
+	while (transfer->state != APIGOUV_TRANSFER_ENDED)
+		apigouv_http_wait(transfer, SIZE_MAX);
+	return transfer;
+}
+
+/*
+ * obtain_token
+ *		Ask the token endpoint, and fill *token but for its identity.
+ *
+ * Strings are allocated in token_cxt.
+ */
+static void
+obtain_token(const ApigouvOptions *options, Oid userid,
+			 const ApigouvSecrets *secrets, AccessToken *token)
+{
+	static const char *const headers[] = {
+		"Accept: application/json",
+		"Content-Type: application/x-www-form-urlencoded",
+	};
+	ApigouvHttpRequest request = {0};
+	ApigouvTransfer *transfer;
+	ApigouvJson *reply = NULL;
+	const char *text;
+	int64		life_s;
+	char		error[256];
+
+	request.post = true;
+	request.url = options->token_url;
+	request.nheaders = lengthof(headers);
+	request.headers = headers;
+	request.body = token_form(options, secrets);
+	request.body_len = strlen(request.body);
+	transfer = send_and_wait(options, userid, &request);
+	if (transfer->body_len > 0)
+		reply = apigouv_json_parse(transfer->body, transfer->body_len, error,
+								   sizeof(error));
+	text = apigouv_json_string(apigouv_json_get(reply, "access_token"));
+	if (transfer->status != 200 || text == NULL || *text == '\0')
+		raise_no_token(options, userid, transfer, reply);
+
+	life_s = apigouv_json_integer(apigouv_json_get(reply, "expires_in"), 0);
+	life_s = Min(life_s, MAX_TOKEN_LIFE_S) - options->api->renew_before_s;
+	token->token = MemoryContextStrdup(token_cxt, text);
+	token->ends_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 Max(life_s, 0) * 1000);
+	token->generation = ++last_generation;
+	apigouv_http_release(transfer);
+}
+
+/* The kept token of these credentials, NULL if there is none. */
+static AccessToken *
+find_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
+{
+	uint32		identity = apigouv_token_identity(secrets);
+	ListCell   *lc;
+
+	foreach(lc, access_tokens)
+	{
+		AccessToken *token = lfirst(lc);
+
+		if (token->identity == identity &&
+			strcmp(token->token_url, options->token_url) == 0 &&
+			strcmp(token->client_id, secrets->client_id) == 0)
+			return token;
+	}
+	return NULL;
+}
+
+/* Keep a place for the token of these credentials. */
+static AccessToken *
+add_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
+{
+	MemoryContext old;
+	AccessToken *token;
+
+	if (token_cxt == NULL)
+		token_cxt = AllocSetContextCreate(TopMemoryContext,
+										  "apigouv_fdw access tokens",
+										  ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(token_cxt);
+	token = palloc0(sizeof(AccessToken));
+	token->identity = apigouv_token_identity(secrets);
+	token->token_url = pstrdup(options->token_url);
+	token->client_id = pstrdup(secrets->client_id);
+	access_tokens = lappend(access_tokens, token);
+	MemoryContextSwitchTo(old);
+	return token;
+}
+
+/* An access token that has not ended, obtained if need be. */
+static const AccessToken *
+access_token(const ApigouvOptions *options, Oid userid,
+			 const ApigouvSecrets *secrets, uint32 stale_generation)
+{
+	AccessToken *token = find_token(options, secrets);
+	AccessToken fresh = {0};
+
+	if (token == NULL)
+		token = add_token(options, secrets);
+	if (token->token != NULL && token->ends_at > GetCurrentTimestamp() &&
+		token->generation != stale_generation)
+		return token;
+
+	obtain_token(options, userid, secrets, &fresh);
+	if (token->token != NULL)
+	{
+		explicit_bzero(token->token, strlen(token->token));
+		pfree(token->token);
+	}
+	token->token = fresh.token;
+	token->ends_at = fresh.ends_at;
+	token->generation = fresh.generation;
+	return token;
+}
+
+/*
+ * apigouv_token_header
+ *		The header that authenticates a request, or NULL for an API without
+ *		authentication.
+ *
+ * stale_generation: of a token that was refused, 0 for none; another one is
+ * then obtained, unless that was done meanwhile.  *generation: of the token
+ * given, 0 when it cannot be renewed.  The result lives in the current
+ * context.  May wait for the network.
+ */
+char *
+apigouv_token_header(const ApigouvOptions *options, Oid userid,
+					 const ApigouvSecrets *secrets, uint32 stale_generation,
+					 uint32 *generation)
+{
+	const AccessToken *token;
+
+	*generation = 0;
+	switch (options->api->auth)
+	{
+		case APIGOUV_AUTH_NONE:
+			return NULL;
+		case APIGOUV_AUTH_BEARER:
+			if (options->api->jwt)
+				check_end(options, userid, secrets->token);
+			return psprintf("Authorization: Bearer %s", secrets->token);
+		case APIGOUV_AUTH_OAUTH2:
+			token = access_token(options, userid, secrets, stale_generation);
+			*generation = token->generation;
+			return psprintf("Authorization: Bearer %s", token->token);
+	}
+	return NULL;
+}
+
+/* The texts of a JSON list, in the current context. */
+static List *
+texts_of(const ApigouvJson *list)
+{
+	List	   *texts = NIL;
+
+	for (size_t i = 0; i < apigouv_json_size(list); i++)
+	{
+		const char *text = apigouv_json_string(apigouv_json_at(list, i));
+
+		if (text != NULL)
+			texts = lappend(texts, pstrdup(text));
+	}
+	return texts;
+}
+
+/* Ask the API which scopes the token holds. */
+static bool
+ask_scopes(const ApigouvOptions *options, Oid userid,
+		   const ApigouvSecrets *secrets, List **scopes)
+{
+	uint32		generation;
+	char	   *headers[2];
+	ApigouvHttpRequest request = {0};
+	ApigouvTransfer *transfer;
+	ApigouvJson *reply;
+	char		error[256];
+
+	headers[0] = "Accept: application/json";
+	headers[1] = apigouv_token_header(options, userid, secrets, 0,
+									  &generation);
+	request.url = psprintf("%s%s", options->base_url,
+						   options->api->scopes_path);
+	request.nheaders = 2;
+	request.headers = (const char *const *) headers;
+	transfer = send_and_wait(options, userid, &request);
+	if (transfer->failure != APIGOUV_FAILURE_NONE || transfer->status != 200)
+	{
+		apigouv_http_release(transfer);
+		return false;
+	}
+	reply = apigouv_json_parse(transfer->body, transfer->body_len, error,
+							   sizeof(error));
+	reply = apigouv_json_path(reply, options->api->scopes_value);
+	*scopes = texts_of(reply);
+	apigouv_http_release(transfer);
+	return apigouv_json_kind(reply) == APIGOUV_JSON_ARRAY;
+}
+
+/*
+ * apigouv_token_scopes
+ *		The scopes that a token holds: from its claims, else from the API.
+ *
+ * False when they cannot be known; then nothing may be concluded.  *scopes:
+ * list of texts in the current context.
+ */
+bool
+apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
+					 const ApigouvSecrets *secrets, List **scopes)
+{
+	const ApigouvJson *list;
+
+	*scopes = NIL;
+	if (options->api->auth != APIGOUV_AUTH_BEARER || !options->api->jwt)
+		return false;
+	list = apigouv_json_get(jwt_claims(secrets->token), "scopes");
+	if (apigouv_json_kind(list) == APIGOUV_JSON_ARRAY)
+	{
+		*scopes = texts_of(list);
+		return true;
+	}
+	if (options->api->scopes_path == NULL)
+		return false;
+	return ask_scopes(options, userid, secrets, scopes);
+}

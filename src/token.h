@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * token.h
+ *		Authentication: what proves to an API who asks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_TOKEN_H
+#define APIGOUV_TOKEN_H
+
+#include "option.h"
+
+extern char *apigouv_token_header(const ApigouvOptions *options, Oid userid,
+								  const ApigouvSecrets *secrets,
+								  uint32 stale_generation,
+								  uint32 *generation);
+extern bool apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
+								 const ApigouvSecrets *secrets,
+								 List **scopes);
+extern uint32 apigouv_token_identity(const ApigouvSecrets *secrets);
+
+#endif							/* APIGOUV_TOKEN_H */

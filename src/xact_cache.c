@@ -1,0 +1,235 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact_cache.c
+ *		Replies of this transaction, by request.
+ *
+ * The same request gets the same reply until the transaction ends, whatever
+ * the reply was: a 404 is kept as well.  Two scans that ask the same thing
+ * at once share one transfer.  The key holds the foreign server, the role's
+ * credentials and the whole request, its purpose included, so two roles or
+ * two purposes never share a reply.
+ *
+ * Everything here lives under TopTransactionContext.  At the end of the
+ * transaction all transfers are cancelled and forgotten; a subtransaction
+ * that aborts leaves them, since its replies were honestly obtained.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "lib/stringinfo.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "token.h"
+#include "xact_cache.h"
+
+/* The hash table's entry; its key is the text itself, through a pointer. */
+typedef struct CacheEntry
+{
+	const char *key;
+	ApigouvReply *reply;
+} CacheEntry;
+
+static MemoryContext cache_cxt = NULL;
+static HTAB *cache = NULL;
+static bool callback_registered = false;
+
+static uint32
+hash_key(const void *key, Size keysize)
+{
+	const char *text = *(const char *const *) key;
+
+	return hash_bytes((const unsigned char *) text, strlen(text));
+}
+
+static int
+compare_keys(const void *a, const void *b, Size keysize)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* End of a transaction: nothing of it may stay. */
+static void
+forget_all(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			apigouv_http_abort_all();
+			cache = NULL;
+			cache_cxt = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+/* Make the cache of this transaction, if there is none yet. */
+static void
+prepare_cache(void)
+{
+	HASHCTL		info = {0};
+
+	if (!callback_registered)
+	{
+		RegisterXactCallback(forget_all, NULL);
+		callback_registered = true;
+	}
+	if (cache != NULL)
+		return;
+	cache_cxt = AllocSetContextCreate(TopTransactionContext,
+									  "apigouv_fdw replies",
+									  ALLOCSET_DEFAULT_SIZES);
+	info.keysize = sizeof(char *);
+	info.entrysize = sizeof(CacheEntry);
+	info.hash = hash_key;
+	info.match = compare_keys;
+	info.hcxt = cache_cxt;
+	cache = hash_create("apigouv_fdw replies", 64, &info,
+						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
+						HASH_CONTEXT);
+}
+
+/* Retry hook of the replies kept here. */
+static bool
+retry_reply(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
+{
+	const ApigouvReply *reply = arg;
+
+	return apigouv_reply_wants_retry(reply->api, reply->route, reply->retries,
+									 transfer, delay_ms);
+}
+
+/* Text that identifies a request and who makes it. */
+static char *
+make_key(const ApigouvOptions *options, const ApigouvSecrets *secrets,
+		 const ApigouvBuilt *built)
+{
+	StringInfoData key;
+	ListCell   *lc;
+
+	initStringInfo(&key);
+	appendStringInfo(&key, "%u %08x %s %s", options->serverid,
+					 apigouv_token_identity(secrets),
+					 built->post ? "POST" : "GET", built->url);
+	foreach(lc, built->headers)
+		appendStringInfo(&key, "\n%s", (char *) lfirst(lc));
+	if (built->body != NULL)
+		appendStringInfo(&key, "\n\n%s", built->body);
+	return key.data;
+}
+
+/* Send the request of a reply, with the token of its role. */
+static void
+send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
+			 const ApigouvSecrets *secrets, const ApigouvBuilt *built,
+			 uint32 stale_generation)
+{
+	ApigouvHttpSettings settings;
+	ApigouvHttpRequest request = {0};
+	ApigouvLimitHeaders limits;
+	char	   *authorization;
+	const char **headers;
+	int			n = 0;
+	ListCell   *lc;
+
+	authorization = apigouv_token_header(options, userid, secrets,
+										 stale_generation,
+										 &reply->token_generation);
+	headers = palloc(sizeof(char *) * (list_length(built->headers) + 1));
+	foreach(lc, built->headers)
+		headers[n++] = lfirst(lc);
+	if (authorization != NULL)
+		headers[n++] = authorization;
+
+	request.post = built->post;
+	request.url = built->url;
+	request.nheaders = n;
+	request.headers = headers;
+	request.body = built->body;
+	request.body_len = built->body ? strlen(built->body) : 0;
+	limits.limit = options->api->limit_header;
+	limits.remaining = options->api->remaining_header;
+	limits.reset = options->api->reset_header;
+	apigouv_option_http(options, userid, &settings);
+	reply->transfer = apigouv_http_start(&settings, &request, &limits,
+										 retry_reply, reply);
+	pfree(headers);
+}
+
+/*
+ * apigouv_cache_ask
+ *		The reply to a request, begun if this transaction has not asked yet.
+ *
+ * The result lives until the transaction ends.  May wait for an access token.
+ * *was_there: the request was not sent anew.
+ */
+ApigouvReply *
+apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
+				  const ApigouvSecrets *secrets, const ApigouvRoute *route,
+				  const ApigouvBuilt *built, bool *was_there)
+{
+	char	   *key = make_key(options, secrets, built);
+	CacheEntry *entry;
+	ApigouvReply *reply;
+
+	prepare_cache();
+	entry = hash_search(cache, &key, HASH_FIND, NULL);
+	if (entry != NULL)
+	{
+		*was_there = true;
+		pfree(key);
+		return entry->reply;
+	}
+
+	*was_there = false;
+	reply = MemoryContextAllocZero(cache_cxt, sizeof(ApigouvReply));
+	reply->key = MemoryContextStrdup(cache_cxt, key);
+	reply->api = options->api;
+	reply->route = route;
+	reply->retries = options->retries;
+	send_request(reply, options, userid, secrets, built, 0);
+	entry = hash_search(cache, &reply->key, HASH_ENTER, NULL);
+	entry->reply = reply;
+	pfree(key);
+	return reply;
+}
+
+/*
+ * apigouv_cache_renew
+ *		Send a request again with a new access token.
+ */
+void
+apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
+					Oid userid, const ApigouvSecrets *secrets,
+					const ApigouvBuilt *built)
+{
+	ApigouvTransfer *refused = reply->transfer;
+
+	reply->renewed = true;
+	send_request(reply, options, userid, secrets, built,
+				 reply->token_generation);
+	apigouv_http_release(refused);
+}
+
+/*
+ * apigouv_cache_forget
+ *		Let the next asking send the request anew.
+ *
+ * Whoever holds the reply may go on reading it.
+ */
+void
+apigouv_cache_forget(ApigouvReply *reply)
+{
+	if (reply->forgotten)
+		return;
+	reply->forgotten = true;
+	hash_search(cache, &reply->key, HASH_REMOVE, NULL);
+}

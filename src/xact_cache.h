@@ -1,0 +1,39 @@
+/*-------------------------------------------------------------------------
+ *
+ * xact_cache.h
+ *		Replies of this transaction, by request.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_XACT_CACHE_H
+#define APIGOUV_XACT_CACHE_H
+
+#include "reply.h"
+#include "request.h"
+
+/* A request of this transaction and its transfer. */
+typedef struct ApigouvReply
+{
+	const char *key;
+	const ApigouvApi *api;
+	const ApigouvRoute *route;
+	int			retries;
+	ApigouvTransfer *transfer;
+	uint32		token_generation;	/* of the token it was sent with */
+	bool		renewed;		/* sent again with a new token */
+	bool		forgotten;		/* a newer one stands under the same key */
+} ApigouvReply;
+
+extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
+									   Oid userid,
+									   const ApigouvSecrets *secrets,
+									   const ApigouvRoute *route,
+									   const ApigouvBuilt *built,
+									   bool *was_there);
+extern void apigouv_cache_renew(ApigouvReply *reply,
+								const ApigouvOptions *options, Oid userid,
+								const ApigouvSecrets *secrets,
+								const ApigouvBuilt *built);
+extern void apigouv_cache_forget(ApigouvReply *reply);
+
+#endif							/* APIGOUV_XACT_CACHE_H */
