@@ -1,0 +1,474 @@
+/*-------------------------------------------------------------------------
+ *
+ * rowstream_fuzz.c
+ *		Differential fuzzing of the row scanner; jansson is the oracle.
+ *
+ * Input: one byte that chooses the rows path and the paths, two bytes that
+ * choose how the document is cut, the document.
+ *
+ * Said of every document:
+ *	 - a document whose every value is checked is accepted exactly when jansson
+ *	   accepts it; what is only skipped may be wrong in UTF-8, surrogate
+ *	   pairs and \u0000 alone.  Two rules are ours: 512 containers deep is the
+ *	   most, and a number may be larger than a C type (the column's type says
+ *	   what fits).  A NUL byte is always wrong; jansson loses it after a number;
+ *	 - a reply cut in any way, in buffers of the exact size that move at each
+ *	   piece, gives the rows, the envelope and the error that it gives whole;
+ *	 - rows and values are those of jansson's tree.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "../../src/rowstream.h"
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NROW		10
+#define NENVELOPE	8
+#define MAX_DEPTH	512
+#define CHECK(ok) ((ok) ? (void) 0 : complain(#ok, __LINE__))
+
+static const char *const rows_paths[] = {
+	"", "[]", "a", "a[]", "a.b[]", "body.data", "body.results[]", "data.0"
+};
+static const char *const row_paths[NROW] = {
+	"a", "", "a.b", "b", "a.b.c", "siret", "a", "id.x", "name", "attributs.a"
+};
+static const char *const envelope_paths[NENVELOPE] = {
+	"a", "count", "a.b.c", "body", "a.c", "status", "", "body.data.a"
+};
+
+/* All that a reading gave, to compare two readings. */
+typedef struct Trace
+{
+	uint64_t	hash;
+	long		rows;
+	ApigouvRowResult result;
+	const char *error;
+	size_t		error_at;
+	bool		found;
+} Trace;
+
+/* Where and how to read. */
+typedef struct Case
+{
+	ApigouvProjection *projection;
+	int			nrow;
+	unsigned	seed;
+	const char *text;
+	size_t		len;
+	const json_t *rows;			/* compare with it; NULL = do not */
+	const json_t *root;
+	bool		list;
+} Case;
+
+static void
+complain(const char *what, int line)
+{
+	fprintf(stderr, "line %d: not so: %s\n", line, what);
+	abort();
+}
+
+static unsigned
+next_random(unsigned *seed)
+{
+	*seed = *seed * 1103515245u + 12345u;
+	return *seed >> 16;
+}
+
+static void
+mix(Trace *trace, const void *bytes, size_t len)
+{
+	const unsigned char *p = bytes;
+
+	while (len-- > 0)
+		trace->hash = (trace->hash ^ *p++) * 1099511628211u;
+}
+
+static void
+mix_value(Trace *trace, const ApigouvValue *value)
+{
+	int			kind = (int) value->kind * 2 + value->escaped;
+
+	mix(trace, &kind, sizeof(kind));
+	mix(trace, &value->len, sizeof(value->len));
+	if (value->kind != APIGOUV_ABSENT)
+		mix(trace, value->text, value->len);
+}
+
+static const json_t *
+walk(const json_t *json, const char *path)
+{
+	char		name[64];
+
+	while (*path != '\0' && json != NULL)
+	{
+		size_t		len = strcspn(path, ".");
+
+		memcpy(name, path, len);
+		name[len] = '\0';
+		json = json_is_object(json) ? json_object_get(json, name) : NULL;
+		path += len + (path[len] == '.');
+	}
+	return json;
+}
+
+/* The tree of a document, NULL when it is wrong. */
+static json_t *
+load(const char *text, size_t len, size_t flags, json_error_t *error)
+{
+	memset(error, 0, sizeof(*error));
+	if (memchr(text, 0, len) != NULL)
+		return NULL;
+	return json_loadb(text, len, flags | JSON_DECODE_ANY |
+					  JSON_DECODE_INT_AS_REAL, error);
+}
+
+/* Same value?  json: NULL when absent. */
+static void
+compare(const ApigouvValue *value, const json_t *json)
+{
+	json_error_t error;
+	json_t	   *mine;
+	char	   *text;
+	size_t		len;
+
+	if (json == NULL)
+	{
+		CHECK(value->kind == APIGOUV_ABSENT);
+		return;
+	}
+	CHECK(value->kind != APIGOUV_ABSENT);
+	CHECK(apigouv_value_check(value, true) == NULL);
+	switch (json_typeof(json))
+	{
+		case JSON_NULL:
+			CHECK(value->kind == APIGOUV_NULL);
+			break;
+		case JSON_FALSE:
+			CHECK(value->kind == APIGOUV_FALSE);
+			break;
+		case JSON_TRUE:
+			CHECK(value->kind == APIGOUV_TRUE);
+			break;
+		case JSON_STRING:
+			CHECK(value->kind == APIGOUV_STRING);
+			CHECK(value->escaped ==
+				  (memchr(value->text, '\\', value->len) != NULL));
+			text = malloc(value->len + 1);
+			len = apigouv_value_text(value, text);
+			if (memchr(json_string_value(json), 0, json_string_length(json)))
+			{
+				CHECK(len == (size_t) -1);
+				CHECK(apigouv_value_check(value, false) != NULL);
+			}
+			else
+			{
+				CHECK(len == json_string_length(json));
+				CHECK(memcmp(text, json_string_value(json), len + 1) == 0);
+				CHECK(apigouv_value_check(value, false) == NULL);
+			}
+			free(text);
+			break;
+		default:
+			CHECK((value->kind == APIGOUV_NUMBER) == json_is_real(json));
+			CHECK((value->kind == APIGOUV_ARRAY) == json_is_array(json));
+			CHECK((value->kind == APIGOUV_OBJECT) == json_is_object(json));
+			mine = load(value->text, value->len, JSON_ALLOW_NUL, &error);
+			CHECK(mine != NULL && json_equal(mine, json));
+			json_decref(mine);
+	}
+}
+
+/* The same through apigouv_value_get and apigouv_value_next. */
+static void
+compare_inside(const ApigouvValue *value, const json_t *json, int *budget)
+{
+	ApigouvValue element;
+	size_t		position = 0;
+	size_t		i = 0;
+	const char *key;
+	json_t	   *member;
+
+	if (--*budget < 0)
+		return;
+	compare(value, json);
+	if (json_is_array(json))
+	{
+		while (apigouv_value_next(value, &position, &element))
+		{
+			ApigouvValue again;
+			char		number[24];
+
+			CHECK(i < json_array_size(json));
+			if (*budget < 0)
+			{
+				i++;
+				continue;
+			}
+			snprintf(number, sizeof(number), "%zu", i);
+			again = apigouv_value_get(value, number);
+			CHECK(again.text == element.text && again.len == element.len);
+			compare_inside(&element, json_array_get(json, i++), budget);
+		}
+		CHECK(i == json_array_size(json));
+	}
+	json_object_foreach((json_t *) json, key, member)
+	{
+		if (*key == '\0' || strchr(key, '.') != NULL)
+			continue;
+		element = apigouv_value_get(value, key);
+		compare_inside(&element, member, budget);
+	}
+}
+
+static void
+compare_row(const Case *c, const ApigouvValue *values, long row)
+{
+	const json_t *json = c->rows;
+	int			i;
+
+	if (json == NULL)
+		return;
+	if (c->list)
+	{
+		CHECK(row < (long) json_array_size(json));
+		json = json_array_get(json, (size_t) row);
+	}
+	else
+		CHECK(row == 0);
+	for (i = 0; i < c->nrow; i++)
+		compare(&values[i], walk(json, row_paths[i]));
+}
+
+/* How many bytes of the document there are next time. */
+static size_t
+grow(const Case *c, unsigned *seed, size_t have)
+{
+	size_t		most = c->seed % 4 == 0 ? 1 : c->seed % 4 == 1 ? 16 : c->len / 4;
+
+	if (most < c->len / 64)
+		most = c->len / 64;
+	have += 1 + next_random(seed) % (most + 1);
+	return have < c->len ? have : c->len;
+}
+
+/* Read a document, whole or in pieces. */
+static Trace
+read_document(const Case *c, bool in_pieces)
+{
+	ApigouvRowstream *stream = apigouv_rowstream_create(c->projection);
+	ApigouvValue values[NROW];
+	Trace		trace = {14695981039346656037u, 0, APIGOUV_ROW_MORE, NULL, 0, false};
+	unsigned	seed = c->seed;
+	size_t		have = in_pieces ? 0 : c->len;
+	bool		complete = !in_pieces;
+	char	   *base = NULL;
+	int			i;
+
+	for (;;)
+	{
+		char	   *moved = malloc(have > 0 ? have : 1);
+
+		free(base);
+		base = moved;
+		memcpy(base, c->text, have);
+		while ((trace.result = apigouv_rowstream_next(stream, base, have,
+													  complete, values)) ==
+			   APIGOUV_ROW)
+		{
+			for (i = 0; i < c->nrow; i++)
+				mix_value(&trace, &values[i]);
+			compare_row(c, values, trace.rows++);
+		}
+		if (trace.result != APIGOUV_ROW_MORE)
+			break;
+		CHECK(!complete);
+		complete = have == c->len;
+		have = grow(c, &seed, have);
+		complete = complete || (have == c->len && c->seed & 8);
+	}
+	trace.found = apigouv_rowstream_found(stream);
+	trace.error = apigouv_rowstream_error(stream, &trace.error_at);
+	CHECK((trace.error != NULL) == (trace.result == APIGOUV_ROW_ERROR));
+	CHECK(trace.error_at <= c->len);
+	for (i = 0; i < NENVELOPE; i++)
+	{
+		values[0] = apigouv_rowstream_envelope(stream, base, i);
+		mix_value(&trace, &values[0]);
+		/* below a list there is no member, whatever the tree says */
+		if (trace.result == APIGOUV_ROW_END && c->root != NULL)
+			compare(&values[0], walk(c->root, envelope_paths[i]));
+	}
+	free(base);
+	apigouv_rowstream_free(stream);
+	return trace;
+}
+
+static int
+depth_of(const char *p, size_t len)
+{
+	const char *end = p + len;
+	int			depth = 0;
+	int			deepest = 0;
+
+	for (; p < end; p++)
+	{
+		if (*p == '[' || *p == '{')
+			deepest = ++depth > deepest ? depth : deepest;
+		else if (*p == ']' || *p == '}')
+			depth--;
+		else if (*p == '"')
+			for (p++; p < end && *p != '"'; p++)
+				p += *p == '\\';
+	}
+	return deepest;
+}
+
+/* Is the document right, as jansson says?  Returns whether its structure is. */
+static bool
+judge(const Case *c, bool nul_ok, size_t flags)
+{
+	json_error_t error;
+	json_t	   *tree = load(c->text, c->len, flags, &error);
+	ApigouvValue value;
+	const char *wrong;
+	const char *strict = NULL;
+	bool		parsed = apigouv_value_parse(c->text, c->len, &value, &wrong);
+
+	if (parsed)
+		strict = apigouv_value_check(&value, nul_ok);
+	if (tree != NULL && (!parsed || strict != NULL))
+	{
+		CHECK(!parsed && strcmp(wrong, "nested too deeply") == 0);
+		CHECK(depth_of(c->text, c->len) > MAX_DEPTH);
+	}
+	CHECK(!parsed || memchr(c->text, 0, c->len) == NULL);
+	if (tree == NULL && parsed && strict == NULL)
+		CHECK(json_error_code(&error) == json_error_numeric_overflow);
+	if (parsed && strict != NULL)
+		CHECK(strstr(strict, "UTF-8") != NULL ||
+			  strstr(strict, "surrogate") != NULL ||
+			  strstr(strict, "u0000") != NULL);
+	if (parsed)
+		CHECK(depth_of(c->text, c->len) <= MAX_DEPTH);
+	if (tree != NULL && parsed)
+	{
+		int			budget = 100;
+
+		compare_inside(&value, tree, &budget);
+	}
+	json_decref(tree);
+	return parsed;
+}
+
+static bool
+has_duplicates(const Case *c)
+{
+	json_error_t error;
+	json_t	   *tree = load(c->text, c->len,
+							JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+
+	json_decref(tree);
+	return tree == NULL;
+}
+
+/* What reading the document whole has given, against its tree (or NULL). */
+static void
+judge_result(Case *c, const Trace *whole, const json_t *tree,
+			 const char *rows_path)
+{
+	char		path[32];
+	const json_t *rows;
+
+	snprintf(path, sizeof(path), "%s", rows_path);
+	if (c->list)
+		path[strlen(path) - 2] = '\0';
+	if (whole->error != NULL && strstr(whole->error, "twice") != NULL)
+	{
+		CHECK(has_duplicates(c));
+		return;
+	}
+	if (tree == NULL)
+		return;
+	rows = walk(tree, path);
+	if (whole->error != NULL && strstr(whole->error, "not a list") != NULL)
+	{
+		/* or the tree has a later member of the same name */
+		CHECK(c->list && (has_duplicates(c) ||
+						  (rows != NULL && !json_is_null(rows) &&
+						   !json_is_array(rows))));
+		return;
+	}
+	if (whole->result == APIGOUV_ROW_ERROR)
+	{
+		CHECK(strcmp(whole->error, "nested too deeply") == 0);
+		return;
+	}
+	if (rows == NULL || json_is_null(rows))
+		CHECK(whole->rows == 0 && !whole->found);
+	else
+	{
+		CHECK(whole->found);
+		CHECK(whole->rows == (c->list ? (long) json_array_size(rows) : 1));
+	}
+	c->rows = rows;
+	c->root = tree;
+}
+
+static ApigouvProjection *
+projection_of(unsigned selector, int nrow)
+{
+	static ApigouvProjection *known[16];
+	const char *error;
+
+	if (known[selector] == NULL)
+		known[selector] = apigouv_projection_create(rows_paths[selector & 7],
+													nrow, row_paths, NENVELOPE,
+													envelope_paths, &error);
+	CHECK(known[selector] != NULL);
+	return known[selector];
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	unsigned	selector;
+	Case		c;
+	Trace		whole;
+	Trace		pieces;
+	json_t	   *tree;
+	json_error_t error;
+	bool		parsed;
+
+	if (size < 3)
+		return 0;
+	memset(&c, 0, sizeof(c));
+	selector = data[0] & 15;
+	c.nrow = selector & 8 ? 1 : NROW;
+	c.projection = projection_of(selector, c.nrow);
+	c.seed = data[1] * 256u + data[2];
+	c.len = size - 3;
+	c.text = memcpy(malloc(c.len + 1), data + 3, c.len);
+	c.list = strstr(rows_paths[selector & 7], "[]") != NULL;
+
+	parsed = judge(&c, true, JSON_ALLOW_NUL);
+	(void) judge(&c, false, 0);
+	whole = read_document(&c, false);
+	if (whole.result == APIGOUV_ROW_END)
+		CHECK(parsed);
+	else if (parsed)
+		CHECK(strstr(whole.error, "twice") || strstr(whole.error, "not a list"));
+	tree = load(c.text, c.len, JSON_ALLOW_NUL, &error);
+	judge_result(&c, &whole, tree, rows_paths[selector & 7]);
+	pieces = read_document(&c, true);
+	CHECK(pieces.result == whole.result && pieces.rows == whole.rows);
+	CHECK(pieces.hash == whole.hash && pieces.found == whole.found);
+	CHECK(pieces.error == whole.error && pieces.error_at == whole.error_at);
+	json_decref(tree);
+	free((char *) c.text);
+	return 0;
+}

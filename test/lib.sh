@@ -1,0 +1,67 @@
+# Shell parts that the scripts of this folder share; read with ".", after "root" is set.
+# shellcheck shell=sh disable=SC2154
+
+# Packages of test/packages that are not installed.  A line may name several, any of which will do.
+missing_packages()
+{
+	while IFS= read -r line; do
+		found=
+		for package in $(echo "$line" | tr '|' ' '); do
+			case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+				*' installed') found=$package; break ;;
+			esac
+		done
+		[ -n "$found" ] || [ -z "$line" ] || echo "$line"
+	done < "$root/test/packages"
+}
+
+# Install what is missing; without the right to, say what it is.
+install_packages()
+{
+	command -v dpkg-query >/dev/null || return 0
+	missing=$(missing_packages)
+	[ -n "$missing" ] || return 0
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "packages to be installed by root: $(echo "$missing" | tr '\n' ' ')" >&2
+		return 1
+	fi
+	echo "installing $(echo "$missing" | tr '\n' ' ')" >&2
+	apt-get update -q >/dev/null || return 1
+	wanted=
+	for line in $missing; do
+		for package in $(echo "$line" | tr '|' ' '); do
+			if [ -n "$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^ *Candidate: *\([^(]*\)$/\1/p')" ]; then
+				wanted="$wanted $package"
+				break
+			fi
+		done
+	done
+	# shellcheck disable=SC2086
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted >/dev/null
+}
+
+# The pg_config of the highest PostgreSQL from 15 on; $PG_CONFIG wins.
+find_pg_config()
+{
+	if [ -n "${PG_CONFIG:-}" ]; then
+		echo "$PG_CONFIG"
+		return
+	fi
+	best=0
+	chosen=
+	for candidate in /usr/lib/postgresql/*/bin/pg_config "$(command -v pg_config)"; do
+		if [ ! -x "$candidate" ] || [ ! -e "$("$candidate" --pgxs)" ]; then
+			continue
+		fi
+		version=$("$candidate" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+		if [ "$version" -ge 15 ] && [ "$version" -gt "$best" ]; then
+			best=$version
+			chosen=$candidate
+		fi
+	done
+	if [ -z "$chosen" ]; then
+		echo "no PostgreSQL from 15 on with its server headers was found" >&2
+		return 1
+	fi
+	echo "$chosen"
+}
