@@ -37,7 +37,7 @@
 #define SUFFIX ".json"
 
 /* far above any definition; keeps a wrong file out of memory */
-#define MAX_FILE_BYTES (4 * 1024 * 1024)
+#define MAX_FILE_BYTES 4194304
 
 #define DEFAULT_REQUEST_COST 2000
 #define DEFAULT_LATENCY_MS 100

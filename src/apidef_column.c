@@ -594,8 +594,8 @@ read_column_sources(const ApigouvField *file, const ApigouvApiFile *api,
 	}
 
 	/* an "erreur" with a source of its own is an ordinary column */
-	if (table->error_column >= 0 &&
-		table->columns[table->error_column].source.kind != APIGOUV_SOURCE_ERROR)
+	i = table->error_column;
+	if (i >= 0 && table->columns[i].source.kind != APIGOUV_SOURCE_ERROR)
 		table->error_column = -1;
 }
 

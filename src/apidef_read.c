@@ -469,9 +469,11 @@ purpose_params(const ApigouvApiFile *api, const ApigouvTable *table)
 
 		*param = api->purpose_params[i];
 		if (param->column >= 0)
-			param->column =
-				apigouv_apidef_column(table,
-									  api->purpose.columns[param->column].name);
+		{
+			const ApigouvColumn *key = &api->purpose.columns[param->column];
+
+			param->column = apigouv_apidef_column(table, key->name);
+		}
 		result = lappend(result, param);
 	}
 	return result;
@@ -485,8 +487,8 @@ purpose_params(const ApigouvApiFile *api, const ApigouvTable *table)
  * alternatives that was not chosen from yet.
  */
 static void
-add_variants(const ApigouvField *variants, int group, const ApigouvTable *table,
-			 const RouteDraft *base, List **routes)
+add_variants(const ApigouvField *variants, int group,
+			 const ApigouvTable *table, const RouteDraft *base, List **routes)
 {
 	ApigouvField alternatives;
 	int			n;

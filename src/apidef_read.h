@@ -29,7 +29,7 @@ typedef struct ApigouvField
 /* what a text is for decides its encoding */
 typedef enum ApigouvTextUse
 {
-	APIGOUV_TEXT_DATA,			/* meets requests, replies, conditions: UTF-8 */
+	APIGOUV_TEXT_DATA,			/* of requests, replies, conditions: UTF-8 */
 	APIGOUV_TEXT_PROSE,			/* for people: the server's, with "?" for a
 								 * character that it cannot hold */
 	APIGOUV_TEXT_PATTERN		/* regular expression: the server's */
@@ -55,7 +55,8 @@ extern int	apigouv_field_length(const ApigouvField *list);
 extern ApigouvField apigouv_field_at(const ApigouvField *list, int index);
 
 /* The value itself. */
-extern char *apigouv_field_value(const ApigouvField *field, ApigouvTextUse use);
+extern char *apigouv_field_value(const ApigouvField *field,
+								 ApigouvTextUse use);
 extern char *apigouv_field_value_or_null(const ApigouvField *field);
 
 /* A member of an object. */

@@ -309,8 +309,10 @@ read_wire_form(const ApigouvField *at, ApigouvParam *param)
 
 	param->list = (ApigouvListMode)
 		apigouv_field_choice(at, "list", list_modes, APIGOUV_LIST_EACH);
-	if ((param->list == APIGOUV_LIST_JSON && param->place != APIGOUV_IN_BODY) ||
-		(param->list == APIGOUV_LIST_REPEAT && param->place != APIGOUV_IN_QUERY))
+	if ((param->list == APIGOUV_LIST_JSON &&
+		 param->place != APIGOUV_IN_BODY) ||
+		(param->list == APIGOUV_LIST_REPEAT &&
+		 param->place != APIGOUV_IN_QUERY))
 		apigouv_field_error(at, NULL,
 							"list form \"%s\" does not fit a parameter in \"%s\"",
 							list_modes[param->list], places[param->place]);

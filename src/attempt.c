@@ -29,6 +29,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,7 +60,8 @@ static int	epoll_fd = -1;
 static bool multi_broken = false;	/* an event could not be registered */
 static int64 timer_due = APIGOUV_NEVER; /* when libcurl wants to be called */
 static long max_connections = 0;
-static int	sockets_open = 0;	/* by libcurl, idle connections included */
+static fd_set sockets;			/* open, idle connections included */
+static int	sockets_open = 0;	/* how many */
 static int	sockets_counted = 0;	/* told to the server's fd.c */
 
 static dlist_head running = DLIST_STATIC_INIT(running);
@@ -292,7 +294,8 @@ on_timer(CURLM *curl_multi, long timeout_ms, void *arg)
 /*
  * Open a socket.  Close-on-exec, so that the programs of COPY ... PROGRAM do
  * not inherit it; counted, because the server limits its own open files by
- * what is left.
+ * what is left.  By number: libcurl closes a socket on which it gave up
+ * connecting without calling on_close_socket, but the number comes back.
  */
 static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -303,14 +306,22 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 				address->protocol);
 	if (fd < 0)
 		return CURL_SOCKET_BAD;
-	sockets_open++;
+	if (fd < FD_SETSIZE && !FD_ISSET(fd, &sockets))
+	{
+		FD_SET(fd, &sockets);
+		sockets_open++;
+	}
 	return fd;
 }
 
 static int
 on_close_socket(void *arg, curl_socket_t fd)
 {
-	sockets_open--;
+	if (fd < FD_SETSIZE && FD_ISSET(fd, &sockets))
+	{
+		FD_CLR(fd, &sockets);
+		sockets_open--;
+	}
 	return close(fd);
 }
 
@@ -517,6 +528,8 @@ close_multi(void)
 	multi_broken = false;
 	timer_due = APIGOUV_NEVER;
 	max_connections = 0;
+	FD_ZERO(&sockets);
+	sockets_open = 0;
 	apigouv_attempt_count_fds(false);
 }
 

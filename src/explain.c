@@ -16,9 +16,11 @@
 
 #include "commands/explain.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "utils/ruleutils.h"
 
+#include "binding.h"
 #include "compat.h"
 #include "scan_state.h"
 
@@ -40,31 +42,150 @@ exactness_word(ApigouvExactness exactness)
 	return "";
 }
 
-/* A route's method and path, with the parameters that conditions fill. */
+/* Values shown of one parameter, at most. */
+#define MAX_VALUES_SHOWN 4
+
+/* The binding of a parameter, NULL if no condition feeds it. */
+static const ApigouvScanBinding *
+binding_of(const ApigouvScanRoute *sroute, int param)
+{
+	for (int i = 0; i < sroute->nbindings; i++)
+	{
+		if (sroute->bindings[i].target == param)
+			return &sroute->bindings[i];
+	}
+	return NULL;
+}
+
+/*
+ * known_values
+ *		What a parameter sends, when it is known before execution; else NIL.
+ *
+ * Values on personal data are never shown.
+ */
+static List *
+known_values(const ApigouvScanState *state, const ApigouvParam *param,
+			 const ApigouvScanBinding *binding)
+{
+	const Const *value = list_nth(state->exprs, binding->expr);
+	ApigouvBindValues values;
+
+	if (!IsA(value, Const) || state->options->table->personal_data ||
+		apigouv_binding_values(param, binding->op, value->constvalue,
+							   value->constisnull, value->consttype,
+							   binding->is_array, &values) != APIGOUV_BIND_OK)
+		return NIL;
+	return values.values;
+}
+
+/*
+ * append_value
+ *		Append what a parameter sends: a value, {one|of|several}, or the
+ *		{column} that gives it.
+ */
+static void
+append_value(StringInfo buf, const ApigouvScanState *state,
+			 const ApigouvScanRoute *sroute, int position)
+{
+	const ApigouvParam *param = &sroute->route->params[position];
+	const ApigouvScanBinding *binding = binding_of(sroute, position);
+	List	   *values;
+	ListCell   *lc;
+	int			n = 0;
+
+	if (binding == NULL)
+	{
+		appendStringInfo(buf, "{%s}", param->name);
+		return;
+	}
+	values = known_values(state, param, binding);
+	if (values == NIL)
+	{
+		appendStringInfo(buf, "{%s}",
+						 state->options->table->columns[param->column].name);
+		return;
+	}
+	if (list_length(values) > 1)
+		appendStringInfoChar(buf, '{');
+	foreach(lc, values)
+	{
+		const char *wire = ((ApigouvBound *) lfirst(lc))->wire;
+
+		if (n == MAX_VALUES_SHOWN)
+		{
+			appendStringInfo(buf, "|... %d values", list_length(values));
+			break;
+		}
+		appendStringInfo(buf, "%s%s", n++ > 0 ? "|" : "",
+						 pg_any_to_server(wire, strlen(wire), PG_UTF8));
+	}
+	if (list_length(values) > 1)
+		appendStringInfoChar(buf, '}');
+}
+
+/* Append a path template, its placeholders filled. */
+static void
+append_path(StringInfo buf, const ApigouvScanState *state,
+			const ApigouvScanRoute *sroute, const char *path)
+{
+	const ApigouvRoute *route = sroute->route;
+
+	while (*path != '\0')
+	{
+		const char *close = *path == '{' ? strchr(path, '}') : NULL;
+		int			i;
+
+		if (close == NULL)
+		{
+			appendStringInfoChar(buf, *path++);
+			continue;
+		}
+		for (i = 0; i < route->nparams; i++)
+		{
+			if (route->params[i].place == APIGOUV_IN_PATH &&
+				strlen(route->params[i].name) == (size_t) (close - path - 1) &&
+				strncmp(route->params[i].name, path + 1, close - path - 1) == 0)
+				break;
+		}
+		if (i < route->nparams)
+			append_value(buf, state, sroute, i);
+		path = close + 1;
+	}
+}
+
+/* A route's request, with the values known before execution. */
 static char *
 request_of(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
 {
 	const ApigouvRoute *route = sroute->route;
 	StringInfoData buf;
-	char		separator = '?';
+	char		separator = route->post ? ' ' : '?';
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "%s %s", route->post ? "POST" : "GET",
-					 route->path);
-	for (int i = 0; i < sroute->nbindings; i++)
+	appendStringInfoString(&buf, route->post ? "POST " : "GET ");
+	append_path(&buf, state, sroute, route->path);
+	for (int i = 0; i < route->nparams; i++)
 	{
-		const ApigouvParam *param =
-			&route->params[sroute->bindings[i].target];
+		const ApigouvParam *param = &route->params[i];
+		bool		in_body = param->place == APIGOUV_IN_BODY;
 
-		if (param->place != APIGOUV_IN_QUERY &&
-			param->place != APIGOUV_IN_BODY)
+		if (!in_body && param->place != APIGOUV_IN_QUERY)
 			continue;
-		appendStringInfo(&buf, "%c%s=%s", separator, param->name,
-						 state->options->table->columns[param->column].name);
-		separator = '&';
+		if (binding_of(sroute, i) == NULL &&
+			!(in_body && param->constant != NULL))
+			continue;
+		appendStringInfo(&buf, "%c%s=", separator, param->name);
+		separator = route->post ? ' ' : '&';
+		if (param->constant != NULL)
+			appendStringInfoString(&buf, param->constant);
+		else
+			append_value(&buf, state, sroute, i);
 	}
 	if (route->lookup.path != NULL)
-		appendStringInfo(&buf, " after GET %s", route->lookup.path);
+	{
+		appendStringInfoString(&buf, " after GET ");
+		append_path(&buf, state, sroute, route->lookup.path);
+	}
 	return buf.data;
 }
 
@@ -95,23 +216,80 @@ explain_routes(const ApigouvScanState *state, ExplainState *es)
 {
 	List	   *names = NIL;
 	List	   *requests = NIL;
+	List	   *inexact = NIL;
 	int			n = state->options->table->is_union ? state->nroutes
 		: Min(state->nroutes, 1);
 
 	for (int i = 0; i < n; i++)
 	{
-		char	   *inexact = inexact_of(state, &state->routes[i]);
+		char	   *words = inexact_of(state, &state->routes[i]);
 
 		names = lappend(names, state->routes[i].route->name);
 		requests = lappend(requests, request_of(state, &state->routes[i]));
-		if (*inexact != '\0' && i == 0)
-			ExplainPropertyText("Inexact", inexact, es);
+		if (*words != '\0')
+			inexact = lappend(inexact, words);
 	}
 	if (names == NIL)
 		return;
 	ExplainPropertyList("Route", names, es);
-	if (es->verbose)
-		ExplainPropertyList("Request", requests, es);
+	if (!es->verbose)
+		return;
+	ExplainPropertyList("Request", requests, es);
+	if (inexact != NIL)
+		ExplainPropertyList("Inexact", inexact, es);
+}
+
+/*
+ * explain_full_read
+ *		Tell that no condition narrows what is asked of a list, or that only
+ *		its beginning is asked at first.
+ */
+static void
+explain_full_read(const ApigouvScanState *state, ExplainState *es)
+{
+	const ApigouvScanRoute *sroute = &state->routes[0];
+
+	if (state->nroutes == 0 || state->options->table->is_union ||
+		sroute->route->keyed)
+		return;
+	for (int i = 0; i < sroute->nbindings; i++)
+	{
+		if (sroute->route->params[sroute->bindings[i].target].purpose ==
+			APIGOUV_PURPOSE_NONE)
+			return;
+	}
+	if (state->first_rows > 0)
+	{
+		ExplainPropertyInteger("First Page", "rows", state->first_rows, es);
+		return;
+	}
+	ExplainPropertyText("Full Read",
+						psprintf("%.0f %s", state->foreseen,
+								 state->foreseen == 1 ? "request" : "requests"),
+						es);
+}
+
+/*
+ * add_unfinished
+ *		Add what transfers that are not read to their end have cost so far.
+ */
+static void
+add_unfinished(const ApigouvScanState *state, ApigouvScanCounts *counts)
+{
+	for (int i = 0; i < state->ntasks; i++)
+	{
+		ListCell   *lc;
+
+		foreach(lc, state->tasks[i].pages)
+		{
+			const ApigouvPage *page = lfirst(lc);
+
+			if (page->counted || !page->ours || page->reply == NULL)
+				continue;
+			counts->attempts += page->reply->transfer->attempts;
+			counts->bytes += page->reply->transfer->bytes;
+		}
+	}
 }
 
 /* Conditions sent, in SQL. */
@@ -171,7 +349,7 @@ void
 apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 {
 	const ApigouvScanState *state = node->fdw_state;
-	const ApigouvScanCounts *counts = &state->counts;
+	ApigouvScanCounts counts = state->counts;
 
 	if (*state->missing != '\0')
 	{
@@ -179,6 +357,7 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 		return;
 	}
 	explain_routes(state, es);
+	explain_full_read(state, es);
 	if (es->verbose)
 	{
 		explain_sent(node, NIL, es);
@@ -190,13 +369,14 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	}
 	if (!es->analyze)
 		return;
-	ExplainPropertyInteger("Requests", NULL, counts->requests, es);
-	ExplainPropertyInteger("Attempts", NULL, counts->attempts, es);
-	ExplainPropertyInteger("Cache Hits", NULL, counts->cache_hits, es);
-	ExplainPropertyInteger("Pages", NULL, counts->pages, es);
-	ExplainPropertyInteger("Bytes", NULL, counts->bytes, es);
-	if (counts->duplicates > 0)
-		ExplainPropertyInteger("Duplicates", NULL, counts->duplicates, es);
-	if (counts->malformed > 0)
-		ExplainPropertyInteger("Malformed Keys", NULL, counts->malformed, es);
+	add_unfinished(state, &counts);
+	ExplainPropertyInteger("Requests", NULL, counts.requests, es);
+	ExplainPropertyInteger("Attempts", NULL, counts.attempts, es);
+	ExplainPropertyInteger("Cache Hits", NULL, counts.cache_hits, es);
+	ExplainPropertyInteger("Pages", NULL, counts.pages, es);
+	ExplainPropertyInteger("Bytes", NULL, counts.bytes, es);
+	if (counts.duplicates > 0)
+		ExplainPropertyInteger("Duplicates", NULL, counts.duplicates, es);
+	if (counts.malformed > 0)
+		ExplainPropertyInteger("Malformed Keys", NULL, counts.malformed, es);
 }

@@ -51,7 +51,8 @@ describe(const json_error_t *problem, char *error, size_t error_size)
 }
 
 ApigouvJson *
-apigouv_json_parse(const char *text, size_t len, char *error, size_t error_size)
+apigouv_json_parse(const char *text, size_t len, char *error,
+				   size_t error_size)
 {
 	MemoryContextCallback *release;
 	json_error_t problem;

@@ -41,6 +41,9 @@
 /* Cost of a path that must lose against any other. */
 #define KEYLESS_COST (3 * disable_cost)
 
+/* Rows of a LIMIT that still make a small first page, at most. */
+#define MAX_FIRST_ROWS 100000
+
 /* Sets of outer relations tried for parameterized paths, at most. */
 #define MAX_OUTER_SETS 16
 
@@ -467,21 +470,26 @@ sent_clauses(const PathPlan *plan, bool is_union)
 
 /*
  * rows_wanted_first
- *		How many rows a LIMIT makes the executor ask for, 0 if unknown.
+ *		How many rows a LIMIT or EXISTS makes the executor ask for, 0 if not
+ *		known.
  *
  * Only a hint for the size of the first page.
  */
 static int
 rows_wanted_first(PlannerInfo *root, const PathPlan *plan)
 {
-	if (root->limit_tuples <= 0 || root->limit_tuples > 100000 ||
+	/* a tuple_fraction of 1 or more is a number of rows */
+	double		wanted = root->limit_tuples > 0 ? root->limit_tuples
+		: root->tuple_fraction >= 1 ? root->tuple_fraction : 0;
+
+	if (wanted <= 0 || wanted > MAX_FIRST_ROWS ||
 		root->sort_pathkeys != NIL || root->group_pathkeys != NIL ||
 		root->distinct_pathkeys != NIL || root->parse->hasAggs ||
 		bms_membership(root->all_baserels) != BMS_SINGLETON ||
 		plan->routes == NIL ||
 		!((ApigouvRouteMatch *) linitial(plan->routes))->exact)
 		return 0;
-	return (int) ceil(root->limit_tuples);
+	return (int) ceil(wanted);
 }
 
 /* The columns to read, as an IntList. */

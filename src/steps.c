@@ -37,7 +37,7 @@ typedef struct SharedList
 	int			nmembers;
 	char	  **members;		/* names */
 	int			nrows;
-	char	 ***rows;			/* texts in the order of members; NULL = null */
+	char	 ***rows;			/* texts by member; NULL = null */
 } SharedList;
 
 typedef struct SharedLists
@@ -366,7 +366,7 @@ first_characters(const char *text, int length)
 
 /*
  * departement
- *		Department code of a commune code or postal code; NULL if there is none.
+ *		Department code of a commune or postal code; NULL if there is none.
  *
  * Corsica's commune codes start with 2A or 2B, its postal codes with 20, which
  * does not tell the department.
@@ -374,7 +374,8 @@ first_characters(const char *text, int length)
 static char *
 departement(const char *text)
 {
-	bool		corsican = text[0] == '2' && (text[1] == 'A' || text[1] == 'B');
+	bool		corsican = text[0] == '2' &&
+		(text[1] == 'A' || text[1] == 'B');
 
 	if (strlen(text) != 5 || !all_digits(text + 2, 3) ||
 		!(corsican || all_digits(text, 2)) || strncmp(text, "20", 2) == 0)
@@ -502,10 +503,10 @@ apply_simple(const ApigouvStep *step, const char *text)
 				luhn_is_right(text, strlen(text)))
 				return pstrdup(text);
 			return NULL;
-		case APIGOUV_STEP_MATCHES:
-			return matches(text, step->pattern) ? pstrdup(text) : NULL;
 		case APIGOUV_STEP_SIRET:
 			return apigouv_check_siret(text) ? pstrdup(text) : NULL;
+		case APIGOUV_STEP_MATCHES:
+			return matches(text, step->pattern) ? pstrdup(text) : NULL;
 		case APIGOUV_STEP_MAP:
 			break;
 	}
