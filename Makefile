@@ -3,8 +3,11 @@ EXTENSION = apigouv_fdw
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" apigouv_fdw.control)
 MODULE_big = apigouv_fdw
 
-OBJS = \
-	$(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %,src/%.o, \
+	apidef apidef_column apidef_field apidef_read apidef_request \
+	apigouv_fdw attempt binding explain fetch functions http import \
+	json option page plan qual redact reply request route rowstream \
+	scan steps task token tuple value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md
@@ -23,18 +26,18 @@ PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# PGXS does not follow headers
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+
 # API definitions: NAME.json, NAME/TABLE.json, shared/*.json
 APIDIR = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
-APIFILES = $(patsubst apis/%,%,$(wildcard apis/*.json apis/*/*.json))
 
 install: install-apis
 uninstall: uninstall-apis
 
 .PHONY: install-apis uninstall-apis
 install-apis:
-	for f in $(filter-out schema/%,$(APIFILES)); do \
-		$(MKDIR_P) "$(APIDIR)/$$(dirname $$f)" && \
-		$(INSTALL_DATA) "apis/$$f" "$(APIDIR)/$$f" || exit 1; \
-	done
+	cd apis && find . -name '*.json' ! -path './schema/*' \
+		-exec install -D -m 644 '{}' '$(APIDIR)/{}' ';'
 uninstall-apis:
-	rm -rf "$(APIDIR)"
+	rm -rf '$(APIDIR)'

@@ -51,3 +51,17 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 109;
 
 COMMENT ON FUNCTION apigouv_departements()
 	IS 'Departments and overseas collectivities: INSEE code and name, and their region''s';
+
+CREATE VIEW apigouv_regions AS
+	SELECT * FROM apigouv_regions();
+
+COMMENT ON VIEW apigouv_regions
+	IS 'Regions: INSEE code and name';
+
+CREATE VIEW apigouv_departements AS
+	SELECT * FROM apigouv_departements();
+
+COMMENT ON VIEW apigouv_departements
+	IS 'Departments and overseas collectivities: INSEE code and name, and their region''s';
+
+GRANT SELECT ON apigouv_regions, apigouv_departements TO PUBLIC;

@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "access/sysattr.h"
@@ -347,22 +348,49 @@ outer_sets(RelOptInfo *rel, const ApigouvRelInfo *info)
 	return sets;
 }
 
-/* The first key column that no condition feeds, for the error. */
-static const char *
-missing_key(const ApigouvTable *table)
+/* Keys of a route that no condition bears on; *first: the first of them. */
+static int
+missing_keys(const ApigouvRelInfo *info, const ApigouvRoute *route,
+			 int *first)
 {
+	int			n = 0;
+
+	for (int i = 0; i < route->nparams; i++)
+	{
+		const ApigouvParam *param = &route->params[i];
+
+		if (!param->required || param->column < 0 ||
+			param->purpose != APIGOUV_PURPOSE_NONE ||
+			bms_is_member(param->column, info->conditioned))
+			continue;
+		if (n++ == 0)
+			*first = param->column;
+	}
+	return n;
+}
+
+/*
+ * missing_key
+ *		The key column to name in the error: of the route that lacks fewest.
+ */
+static const char *
+missing_key(const ApigouvRelInfo *info)
+{
+	const ApigouvTable *table = info->options->table;
+	int			column = -1;
+	int			fewest = INT_MAX;
+
 	for (int i = 0; i < table->nroutes; i++)
 	{
-		const ApigouvRoute *route = &table->routes[i];
+		int			first = -1;
+		int			n = missing_keys(info, &table->routes[i], &first);
 
-		for (int j = 0; j < route->nparams; j++)
-		{
-			if (route->params[j].required && route->params[j].column >= 0 &&
-				route->params[j].purpose == APIGOUV_PURPOSE_NONE)
-				return table->columns[route->params[j].column].name;
-		}
+		if (n == 0 || n >= fewest)
+			continue;
+		fewest = n;
+		column = first;
 	}
-	return "";
+	return column < 0 ? table->columns[0].name : table->columns[column].name;
 }
 
 /*
@@ -396,7 +424,7 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	{
 		PathPlan   *plan = palloc0(sizeof(PathPlan));
 
-		plan->missing = missing_key(info->options->table);
+		plan->missing = missing_key(info);
 		add_one_path(root, baserel, plan, 0, baserel->lateral_relids);
 	}
 }

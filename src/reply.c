@@ -359,15 +359,14 @@ list_scopes(const ApigouvRoute *route)
 	return buf.data;
 }
 
-/* What to do about an error, in a sentence; NULL if there is nothing. */
+/* The engine's own advice about an error; NULL if it has none. */
 static char *
-hint_of(const ApigouvOptions *options, const ApigouvRoute *route, Oid userid,
-		const ApigouvTransfer *transfer, const ApigouvJudgement *judgement)
+engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
+			Oid userid, const ApigouvTransfer *transfer,
+			const ApigouvJudgement *judgement)
 {
 	char	   *role = GetUserNameFromId(userid, true);
 
-	if (judgement->rule != NULL && judgement->rule->hint != NULL)
-		return pstrdup(judgement->rule->hint);
 	switch (judgement->verdict)
 	{
 		case APIGOUV_REPLY_TOKEN:
@@ -390,6 +389,20 @@ hint_of(const ApigouvOptions *options, const ApigouvRoute *route, Oid userid,
 		default:
 			return NULL;
 	}
+}
+
+/* What to do about an error: the engine's advice, then the definition's. */
+static char *
+hint_of(const ApigouvOptions *options, const ApigouvRoute *route, Oid userid,
+		const ApigouvTransfer *transfer, const ApigouvJudgement *judgement)
+{
+	char	   *engine = engine_hint(options, route, userid, transfer,
+									 judgement);
+	const char *rule = judgement->rule ? judgement->rule->hint : NULL;
+
+	if (rule == NULL)
+		return engine;
+	return engine == NULL ? pstrdup(rule) : psprintf("%s %s", engine, rule);
 }
 
 static int
