@@ -47,6 +47,7 @@ typedef enum OptionKind
 {
 	KIND_TEXT,					/* any text, not empty */
 	KIND_URL,					/* https, or http to the loopback */
+	KIND_PROXY,					/* address of a proxy, without password */
 	KIND_SIRET,
 	KIND_INTEGER,				/* min to max */
 	KIND_NUMBER,				/* min to max */
@@ -74,7 +75,7 @@ static const OptionRow option_rows[] = {
 	{"base_url", ON_SERVER, KIND_URL, true, 0, 0, IN_OPTIONS(base_url)},
 	{"token_url", ON_SERVER, KIND_URL, true, 0, 0, IN_OPTIONS(token_url)},
 	{"ca_file", ON_SERVER, KIND_TEXT, true, 0, 0, IN_OPTIONS(ca_file)},
-	{"proxy", ON_SERVER, KIND_TEXT, true, 0, 0, IN_OPTIONS(proxy)},
+	{"proxy", ON_SERVER, KIND_PROXY, true, 0, 0, IN_OPTIONS(proxy)},
 	{"connect_timeout_ms", ON_SERVER, KIND_INTEGER, false, 1, 600000, IN_OPTIONS(connect_timeout_ms)},
 	{"timeout_ms", ON_SERVER, KIND_INTEGER, false, 1, 3600000, IN_OPTIONS(timeout_ms)},
 	{"retries", ON_SERVER, KIND_INTEGER, false, 0, 20, IN_OPTIONS(retries)},
@@ -162,6 +163,17 @@ raise_bad_value(const OptionRow *row, const char *value, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* Refuse an address that holds a password, without repeating it. */
+static void
+check_no_password(const OptionRow *row, const char *value)
+{
+	if (strchr(value, '@') != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\"", row->name),
+				 errhint("The options of a server are readable by everybody: an address there cannot hold a user name or a password.")));
+}
+
 /* Check a URL option. */
 static void
 check_url(const OptionRow *row, const char *value)
@@ -170,6 +182,7 @@ check_url(const OptionRow *row, const char *value)
 	bool		loopback;
 	const char *why;
 
+	check_no_password(row, value);
 	if (!apigouv_http_check_url(value, &is_http, &loopback, &why))
 		raise_bad_value(row, value,
 						psprintf("Give a URL such as https://host/path: %s.", why));
@@ -234,6 +247,9 @@ check_value(const OptionRow *row, const char *value)
 			break;
 		case KIND_URL:
 			check_url(row, value);
+			break;
+		case KIND_PROXY:
+			check_no_password(row, value);
 			break;
 		case KIND_SIRET:
 			if (!apigouv_check_siret(value))
@@ -357,6 +373,7 @@ store_options(List *options, int where, void *target)
 				break;
 			case KIND_TEXT:
 			case KIND_URL:
+			case KIND_PROXY:
 			case KIND_SIRET:
 			case KIND_SECRET:
 				*(char **) field = pstrdup(defGetString(def));

@@ -23,6 +23,7 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
+#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
@@ -312,6 +313,7 @@ match_left(const MatchContext *context, OpExpr *expr, Node *left, Node *right)
 {
 	FuncExpr   *func = (FuncExpr *) left;
 	int			column;
+	char	   *text_value;
 
 	if (!IsA(left, FuncExpr) || func->funcid != F_LEFT ||
 		!IsA(lsecond(func->args), Const) || !IsA(right, Const) ||
@@ -319,9 +321,11 @@ match_left(const MatchContext *context, OpExpr *expr, Node *left, Node *right)
 		((Const *) right)->constisnull)
 		return NULL;
 	column = column_of_node(context, linitial(func->args));
-	if (column < 0 || ((Const *) right)->consttype != TEXTOID ||
-		DatumGetInt32(((Const *) lsecond(func->args))->constvalue) !=
-		(int) strlen(TextDatumGetCString(((Const *) right)->constvalue)))
+	if (column < 0 || ((Const *) right)->consttype != TEXTOID)
+		return NULL;
+	text_value = TextDatumGetCString(((Const *) right)->constvalue);
+	if (DatumGetInt32(((Const *) lsecond(func->args))->constvalue) !=
+		pg_mbstrlen(text_value))
 		return NULL;
 	return make_qual(context, (Expr *) expr, column, APIGOUV_OP_PREFIX,
 					 (Expr *) right, false);
