@@ -37,6 +37,7 @@
 #include <curl/curl.h>
 
 #include "attempt.h"
+#include "compat_curl.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 
@@ -510,8 +511,8 @@ apigouv_attempt_count_fds(bool may_reserve)
 }
 
 /*
- * Close the multi handle with its connections and its descriptor.  No
- * transfer may be RUNNING.  The next attempt makes new ones.
+ * Close the multi handle with its connections.  No transfer may be RUNNING.
+ * The next attempt makes a new one.
  */
 static void
 close_multi(void)
@@ -519,12 +520,6 @@ close_multi(void)
 	if (multi != NULL)
 		(void) curl_multi_cleanup(multi);
 	multi = NULL;
-	if (epoll_fd >= 0)
-	{
-		close(epoll_fd);
-		ReleaseExternalFD();
-	}
-	epoll_fd = -1;
 	multi_broken = false;
 	timer_due = APIGOUV_NEVER;
 	max_connections = 0;
@@ -533,7 +528,7 @@ close_multi(void)
 	apigouv_attempt_count_fds(false);
 }
 
-/* Make the multi handle and its descriptor unless they are there. */
+/* Make the multi handle unless it is there. */
 static bool
 open_multi(void)
 {
@@ -545,14 +540,6 @@ open_multi(void)
 		return false;
 	initialized = true;
 
-	if (!AcquireExternalFD())
-		return false;
-	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (epoll_fd < 0)
-	{
-		ReleaseExternalFD();
-		return false;
-	}
 	multi = curl_multi_init();
 	if (multi == NULL ||
 		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
@@ -1008,6 +995,13 @@ apigouv_attempt_advance(void (*ended) (ApigouvTransfer *transfer))
 int
 apigouv_attempt_fd(void)
 {
+	if (epoll_fd >= 0)
+		return epoll_fd;
+	if (!AcquireExternalFD())
+		return -1;
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0)
+		ReleaseExternalFD();
 	return epoll_fd;
 }
 

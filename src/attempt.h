@@ -113,8 +113,13 @@ extern void apigouv_attempt_cancel(ApigouvTransfer *transfer);
  */
 extern bool apigouv_attempt_advance(void (*ended) (ApigouvTransfer *transfer));
 
-/* When to advance again: the descriptor is readable, or the moment has come. */
-extern int	apigouv_attempt_fd(void);	/* -1 = none yet */
+/*
+ * When to advance again: the descriptor is readable, or the moment has come.
+ * The descriptor is made on first use and stays the same for the backend's
+ * life; -1 (errno is set) when it cannot be made.  No attempt may begin
+ * before there is one.
+ */
+extern int	apigouv_attempt_fd(void);
 extern int64 apigouv_attempt_due(void);
 
 /*

@@ -214,9 +214,9 @@ is_well_formed(const ApigouvParam *param, const char *wire)
 
 /*
  * distinct
- *		The texts without repetitions, in order of first appearance.
+ *		The texts sorted, without repetitions.
  *
- * Sorting finds the repetitions, since a join can bring thousands of keys.
+ * Equal sets of texts thus make equal requests.
  */
 static int
 compare_texts(const ListCell *a, const ListCell *b)
@@ -304,4 +304,19 @@ apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
 			result->malformed++;
 	}
 	return APIGOUV_BIND_OK;
+}
+
+/*
+ * apigouv_binding_wires
+ *		The texts to send, sorted and without repetitions.
+ */
+List *
+apigouv_binding_wires(const ApigouvBindValues *values)
+{
+	List	   *wires = NIL;
+	ListCell   *lc;
+
+	foreach(lc, values->values)
+		wires = lappend(wires, ((ApigouvBound *) lfirst(lc))->wire);
+	return distinct(wires);
 }

@@ -43,4 +43,6 @@ extern ApigouvBindResult apigouv_binding_values(const ApigouvParam *param,
 												bool is_array,
 												ApigouvBindValues *result);
 
+extern List *apigouv_binding_wires(const ApigouvBindValues *values);
+
 #endif							/* APIGOUV_BINDING_H */

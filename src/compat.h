@@ -50,6 +50,35 @@
 #define apigouv_array_length(root, node) ((double) estimate_array_length(node))
 #endif
 
+/* EXPLAIN's state and its printing have headers of their own from 18 on. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#else
+#include "commands/explain.h"
+#endif
+
+/* Adjusts a time to its column's precision; 16 added a soft-error argument. */
+#if PG_VERSION_NUM >= 160000
+#define apigouv_adjust_timestamp(time, typmod) \
+	((void) AdjustTimestampForTypmod(time, typmod, NULL))
+#else
+#define apigouv_adjust_timestamp(time, typmod) \
+	AdjustTimestampForTypmod(time, typmod)
+#endif
+
+/* pg_b64_decode works on bytes, no longer on characters, from 18 on. */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_base64_decode(text, len, out, size) \
+	pg_b64_decode(text, len, (uint8 *) (out), size)
+#else
+#define apigouv_base64_decode(text, len, out, size) \
+	pg_b64_decode(text, len, out, size)
+#endif
+
+/* Of a function that does not return; the server's own word changed with 18. */
+#define APIGOUV_NORETURN __attribute__((noreturn))
+
 /* Wait event: one for every wait before 17, which has custom names. */
 #define APIGOUV_WAIT_EVENT PG_WAIT_EXTENSION
 

@@ -14,7 +14,6 @@
 
 #include <math.h>
 
-#include "commands/explain.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
@@ -59,7 +58,8 @@ binding_of(const ApigouvScanRoute *sroute, int param)
 
 /*
  * known_values
- *		What a parameter sends, when it is known before execution; else NIL.
+ *		Texts that a parameter sends, when they are known before execution;
+ *		else NIL.
  *
  * Values on personal data are never shown.
  */
@@ -75,7 +75,7 @@ known_values(const ApigouvScanState *state, const ApigouvParam *param,
 							   value->constisnull, value->consttype,
 							   binding->is_array, &values) != APIGOUV_BIND_OK)
 		return NIL;
-	return values.values;
+	return apigouv_binding_wires(&values);
 }
 
 /*
@@ -109,7 +109,7 @@ append_value(StringInfo buf, const ApigouvScanState *state,
 		appendStringInfoChar(buf, '{');
 	foreach(lc, values)
 	{
-		const char *wire = ((ApigouvBound *) lfirst(lc))->wire;
+		const char *wire = lfirst(lc);
 
 		if (n == MAX_VALUES_SHOWN)
 		{

@@ -35,10 +35,12 @@
 #include <limits.h>
 
 #include "attempt.h"
+#include "compat_curl.h"
 #include "http.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -293,25 +295,30 @@ advance(void)
 	return apigouv_attempt_advance(end_attempt) || begun;
 }
 
-/* Sleep until a socket is ready, the latch is set, or the moment has come. */
+/*
+ * Sleep until a socket is ready, the latch is set, or the moment has come.
+ * The set of events is kept: to make one for each sleep costs 10 us.
+ */
 static void
 wait_event(int64 until, int64 now)
 {
-	int			wanted = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	static WaitEventSet *wait_set = NULL;
 	long		timeout_ms = -1;
-	int			events;
-	int			fd = apigouv_attempt_fd();
+	WaitEvent	event;
 
-	if (fd >= 0)
-		wanted |= WL_SOCKET_READABLE;
-	if (until != APIGOUV_NEVER)
+	if (wait_set == NULL)
 	{
-		wanted |= WL_TIMEOUT;
-		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
+		WaitEventSet *set = apigouv_create_wait_set(3);
+
+		AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+		AddWaitEventToSet(set, WL_SOCKET_READABLE, apigouv_attempt_fd(), NULL, NULL);
+		wait_set = set;
 	}
-	events = WaitLatchOrSocket(MyLatch, wanted, fd, timeout_ms,
-							   PG_WAIT_EXTENSION);
-	if (events & WL_LATCH_SET)
+	if (until != APIGOUV_NEVER)
+		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
+	if (WaitEventSetWait(wait_set, timeout_ms, &event, 1, PG_WAIT_EXTENSION) == 1 &&
+		event.events == WL_LATCH_SET)
 		ResetLatch(MyLatch);
 }
 
@@ -423,7 +430,7 @@ check_request(const ApigouvHttpRequest *request)
  *
  * Nothing is sent before the next pump or wait.  Raises
  * ERRCODE_INVALID_PARAMETER_VALUE on a URL or a header that cannot be sent,
- * ERRCODE_OUT_OF_MEMORY.
+ * ERRCODE_OUT_OF_MEMORY, ERRCODE_INSUFFICIENT_RESOURCES.
  */
 ApigouvTransfer *
 apigouv_http_start(const ApigouvHttpSettings *settings,
@@ -435,6 +442,10 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 	bool		ok;
 
 	check_request(request);
+	if (apigouv_attempt_fd() < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not create a descriptor for connections: %m")));
 	private = calloc(1, sizeof(ApigouvTransferPrivate));
 	ok = private != NULL &&
 		apigouv_attempt_copy_request(private, settings, request, limit_headers) &&

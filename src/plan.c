@@ -207,6 +207,29 @@ add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
 }
 
 /*
+ * lookups_of
+ *		First requests of a route that no earlier route of the union makes.
+ */
+static double
+lookups_of(const ApigouvTable *table, List *earlier,
+		   const ApigouvRouteMatch *match)
+{
+	const char *path = table->routes[match->route].lookup.path;
+	ListCell   *lc;
+
+	foreach(lc, earlier)
+	{
+		const ApigouvRouteMatch *other = lfirst(lc);
+		const char *other_path = table->routes[other->route].lookup.path;
+
+		if (path != NULL && other_path != NULL &&
+			strcmp(path, other_path) == 0)
+			return 0;
+	}
+	return match->lookups;
+}
+
+/*
  * add_union_path
  *		The path of a union table: one route for each source.
  *
@@ -244,8 +267,9 @@ add_union_path(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 			continue;
 		}
 		source = table->routes[i].source;
+		plan->requests += match->requests +
+			lookups_of(table, plan->routes, match);
 		plan->routes = lappend(plan->routes, match);
-		plan->requests += match->requests;
 		rows += match->rows;
 		used = bms_add_members(used, match->outer);
 	}
@@ -290,7 +314,7 @@ add_route_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 		plan = palloc0(sizeof(PathPlan));
 		plan->routes = list_concat(list_make1(match),
 								   list_delete_ptr(list_copy(usable), match));
-		plan->requests = match->requests;
+		plan->requests = match->requests + match->lookups;
 		add_one_path(root, rel, plan, match->rows, outer);
 		added = true;
 	}

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include <limits.h>
+#include <time.h>
 
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
@@ -228,6 +229,18 @@ exponential_ms(int n)
 	return (int) (ms * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
 }
 
+/* Seconds until a window that a 429 says is spent ends, -1 if not told. */
+static int
+seconds_to_reset(const ApigouvTransfer *transfer)
+{
+	int64		left = transfer->limit_reset - (int64) time(NULL);
+
+	if (transfer->status != 429 || transfer->limit_reset < 0 ||
+		left > MAX_RETRY_WAIT_S)
+		return -1;
+	return (int) Max(left, 1);
+}
+
 /* How long a reply asks to wait, in ms, or the fallback. */
 static int
 asked_wait_ms(const ApigouvTransfer *transfer,
@@ -235,6 +248,9 @@ asked_wait_ms(const ApigouvTransfer *transfer,
 {
 	int			seconds = transfer->retry_after_s >= 0
 		? transfer->retry_after_s : judgement->retry_in_s;
+
+	if (seconds < 0)
+		seconds = seconds_to_reset(transfer);
 
 	if (seconds < 0)
 		return fallback_ms;

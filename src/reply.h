@@ -8,6 +8,7 @@
 #ifndef APIGOUV_REPLY_H
 #define APIGOUV_REPLY_H
 
+#include "compat.h"
 #include "option.h"
 
 /* What was decided of a transfer that has ended. */
@@ -34,7 +35,7 @@ extern void apigouv_reply_raise(const ApigouvOptions *options,
 								const ApigouvRoute *route, Oid userid,
 								const ApigouvTransfer *transfer,
 								const ApigouvJudgement *judgement)
-			pg_attribute_noreturn();
+			APIGOUV_NORETURN;
 
 /* redact.c */
 extern char *apigouv_clean_text(const char *text, size_t len, size_t most);

@@ -174,7 +174,7 @@ judge_match(PlannerInfo *root, const ApigouvRoute *route,
 	if (result == APIGOUV_BIND_NULL || bound.values == NIL)
 		*n = 0;
 	else if (each)
-		*n = list_length(bound.values);
+		*n = list_length(apigouv_binding_wires(&bound));
 	return FATE_SENT;
 }
 
@@ -268,8 +268,7 @@ foresee(PlannerInfo *root, RelOptInfo *rel, const ApigouvRelInfo *info,
 	result->requests = values == 0 ? 0
 		: values * pages_of_rows(&route->paging,
 								 result->rows / Max(values, 1));
-	if (route->lookup.path != NULL)
-		result->requests += values;
+	result->lookups = route->lookup.path != NULL ? values : 0;
 }
 
 /* Is every condition of the table sent by these matches, exactly? */

@@ -35,7 +35,8 @@ typedef struct ApigouvRouteMatch
 	int			route;			/* position in the table */
 	List	   *matches;		/* of ApigouvMatch */
 	Relids		outer;			/* relations that feed it */
-	double		requests;		/* foreseen */
+	double		requests;		/* foreseen, lookups aside */
+	double		lookups;		/* first requests foreseen */
 	double		rows;			/* that the API sends, foreseen */
 	bool		exact;			/* every condition of the query is sent, and
 								 * exactly so */

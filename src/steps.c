@@ -366,7 +366,8 @@ first_characters(const char *text, int length)
 
 /*
  * departement
- *		Department code of a commune or postal code; NULL if there is none.
+ *		Department code of a commune or postal code, or of its beginning if
+ *		that is long enough to tell; NULL if there is none.
  *
  * Corsica's commune codes start with 2A or 2B, its postal codes with 20, which
  * does not tell the department.
@@ -374,15 +375,17 @@ first_characters(const char *text, int length)
 static char *
 departement(const char *text)
 {
+	size_t		len = strlen(text);
 	bool		corsican = text[0] == '2' &&
 		(text[1] == 'A' || text[1] == 'B');
+	bool		overseas = strncmp(text, "97", 2) == 0 ||
+		strncmp(text, "98", 2) == 0;
+	size_t		wanted = overseas ? 3 : 2;
 
-	if (strlen(text) != 5 || !all_digits(text + 2, 3) ||
+	if (len < wanted || len > 5 || !all_digits(text + 2, len - 2) ||
 		!(corsican || all_digits(text, 2)) || strncmp(text, "20", 2) == 0)
 		return NULL;
-	if (strncmp(text, "97", 2) == 0 || strncmp(text, "98", 2) == 0)
-		return pnstrdup(text, 3);
-	return pnstrdup(text, 2);
+	return pnstrdup(text, wanted);
 }
 
 static char *

@@ -270,32 +270,15 @@ put_value(ApigouvTask *task, int param, int column, uint32 op,
 		task->echo[column] = bound->asked;
 }
 
-/* Put all values of a condition into a task, sorted and distinct. */
-static int
-compare_cells(const ListCell *a, const ListCell *b)
-{
-	return strcmp(lfirst(a), lfirst(b));
-}
-
+/* Put all values of a condition into a task. */
 static void
-put_values(ApigouvTask *task, int param, int column, uint32 op, List *values)
+put_values(ApigouvTask *task, int param, int column, uint32 op,
+		   const ApigouvBindValues *values)
 {
-	List	   *wires = NIL;
-	List	   *distinct = NIL;
-	ListCell   *lc;
-
-	foreach(lc, values)
-		wires = lappend(wires, ((ApigouvBound *) lfirst(lc))->wire);
-	list_sort(wires, compare_cells);
-	foreach(lc, wires)
-	{
-		if (distinct == NIL ||
-			strcmp(llast(distinct), lfirst(lc)) != 0)
-			distinct = lappend(distinct, lfirst(lc));
-	}
-	task->wires[param] = distinct;
-	if (is_echoed(op) && list_length(values) == 1)
-		task->echo[column] = ((ApigouvBound *) linitial(values))->asked;
+	task->wires[param] = apigouv_binding_wires(values);
+	if (is_echoed(op) && list_length(values->values) == 1)
+		task->echo[column] =
+			((ApigouvBound *) linitial(values->values))->asked;
 }
 
 /*
@@ -305,8 +288,10 @@ put_values(ApigouvTask *task, int param, int column, uint32 op, List *values)
  */
 static List *
 spread(ApigouvScanState *state, List *tasks, int position,
-	   const ApigouvParam *param, uint32 op, List *values)
+	   const ApigouvParam *param, uint32 op,
+	   const ApigouvBindValues *bound)
 {
+	List	   *values = bound->values;
 	List	   *result = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -314,7 +299,7 @@ spread(ApigouvScanState *state, List *tasks, int position,
 	if (param->list != APIGOUV_LIST_EACH)
 	{
 		foreach(lc, tasks)
-			put_values(lfirst(lc), position, param->column, op, values);
+			put_values(lfirst(lc), position, param->column, op, bound);
 		return tasks;
 	}
 	if (op == APIGOUV_OP_CONTAINS)
@@ -394,7 +379,7 @@ bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
 	*malformed += values.malformed;
 	*tasks = values.values == NIL ? NIL
 		: spread(state, *tasks, binding->target, param, binding->op,
-				 values.values);
+				 &values);
 	return ATTEMPT_OK;
 }
 

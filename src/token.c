@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "json.h"
 #include "reply.h"
 #include "token.h"
@@ -90,8 +91,8 @@ jwt_claims(const char *token)
 	while (base64.len % 4 != 0)
 		appendStringInfoChar(&base64, '=');
 	text = palloc(pg_b64_dec_len(base64.len) + 1);
-	len = pg_b64_decode(base64.data, base64.len, text,
-						pg_b64_dec_len(base64.len));
+	len = apigouv_base64_decode(base64.data, base64.len, text,
+								pg_b64_dec_len(base64.len));
 	if (len < 0)
 		return NULL;
 	return apigouv_json_parse(text, len, error, sizeof(error));

@@ -27,6 +27,7 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
+#include "compat.h"
 #include "value.h"
 
 /* Time zone of a time without offset, and of dates given as seconds. */
@@ -355,7 +356,7 @@ apigouv_value_from_text(const ApigouvTarget *target, char *utf8)
 				if (!ok)
 					raise_bad_value("timestamp with time zone", text);
 				if (target->typmod >= 0)
-					AdjustTimestampForTypmod(&time, target->typmod);
+					apigouv_adjust_timestamp(&time, target->typmod);
 				return TimestampTzGetDatum(time);
 			}
 		case INT2OID:
