@@ -17,6 +17,7 @@
 
 #include "apigouv_fdw.h"
 #include "compat.h"
+#include "stats.h"
 
 PG_MODULE_MAGIC;
 
@@ -103,6 +104,7 @@ _PG_init(void)
 	define_purpose();
 	define_engine();
 	MarkGUCPrefixReserved("apigouv_fdw");
+	apigouv_stats_install();
 }
 
 /* The foreign data wrapper's callbacks. */

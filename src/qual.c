@@ -361,11 +361,16 @@ match_operator(const MatchContext *context, OpExpr *expr)
 		op = commuted(op);
 		right = left;
 	}
+	if (column < 0 && op == APIGOUV_OP_EQ)
+	{
+		ApigouvQual *qual = match_left(context, expr, linitial(expr->args),
+									   lsecond(expr->args));
+
+		return qual ? qual : match_left(context, expr, lsecond(expr->args),
+										linitial(expr->args));
+	}
 	if (column < 0)
-		return op == APIGOUV_OP_EQ
-			? match_left(context, expr, linitial(expr->args),
-						 lsecond(expr->args))
-			: NULL;
+		return NULL;
 	if (!is_value(context, right))
 		return NULL;
 	return make_qual(context, (Expr *) expr, column, op, (Expr *) right,
