@@ -226,31 +226,6 @@ retry_after_seconds(const char *value)
 	return (int) Min(Max(seconds, 0), INT_MAX);
 }
 
-void
-apigouv_attempt_reset_reply(ApigouvTransfer *transfer)
-{
-	ApigouvTransferPrivate *private = transfer->private;
-
-	transfer->status = 0;
-	transfer->streaming = false;
-	transfer->body_len = 0;
-	if (transfer->body != NULL)
-		transfer->body[0] = '\0';
-	transfer->failure = APIGOUV_FAILURE_NONE;
-	transfer->failure_text[0] = '\0';
-	transfer->request_id[0] = '\0';
-	transfer->content_type[0] = '\0';
-	transfer->retry_after_s = -1;
-	transfer->limit_total = -1;
-	transfer->limit_remaining = -1;
-	transfer->limit_reset = -1;
-	private->sends = 0;
-	private->line_status = 0;
-	private->headers_ended = false;
-	private->headers_bytes = 0;
-	private->curl_error[0] = '\0';
-}
-
 /* ----------------------------------------------------------------
  *		callbacks of libcurl: nothing here may raise or palloc
  * ----------------------------------------------------------------
@@ -542,9 +517,12 @@ open_multi(void)
 
 	multi = curl_multi_init();
 	if (multi == NULL ||
-		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
-		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
-		curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK)
+		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION,
+						  on_socket) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION,
+						  on_timer) != CURLM_OK ||
+		curl_multi_setopt(multi, CURLMOPT_PIPELINING,
+						  CURLPIPE_MULTIPLEX) != CURLM_OK)
 	{
 		close_multi();
 		return false;
@@ -598,11 +576,13 @@ apigouv_attempt_split_url(const char *url, bool guess, ApigouvUrlParts *parts)
 	ok = handle != NULL &&
 		curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME |
 					 (guess ? CURLU_GUESS_SCHEME : 0)) == CURLUE_OK &&
-		copy_part(handle, CURLUPART_SCHEME, parts->scheme, sizeof(parts->scheme)) &&
+		copy_part(handle, CURLUPART_SCHEME, parts->scheme,
+				  sizeof(parts->scheme)) &&
 		copy_part(handle, CURLUPART_HOST, parts->host, sizeof(parts->host));
 	if (ok)
 	{
-		(void) copy_part(handle, CURLUPART_PORT, parts->port, sizeof(parts->port));
+		(void) copy_part(handle, CURLUPART_PORT, parts->port,
+						 sizeof(parts->port));
 		(void) copy_part(handle, CURLUPART_USER, user, sizeof(user));
 		parts->has_user = user[0] != '\0';
 		(void) copy_part(handle, CURLUPART_PASSWORD, user, sizeof(user));
@@ -694,7 +674,8 @@ describe_failure(ApigouvTransfer *transfer, CURLcode code)
 		case APIGOUV_FAILURE_NONE:
 			break;
 		case APIGOUV_FAILURE_CONNECT:
-			(void) curl_easy_getinfo(private->easy, CURLINFO_OS_ERRNO, &os_errno);
+			(void) curl_easy_getinfo(private->easy, CURLINFO_OS_ERRNO,
+									 &os_errno);
 			if (code == CURLE_OPERATION_TIMEDOUT)
 				snprintf(text, size, "no connection to %s within %d ms", peer,
 						 Min(private->settings.connect_timeout_ms,
@@ -740,7 +721,8 @@ describe_failure(ApigouvTransfer *transfer, CURLcode code)
 		case APIGOUV_FAILURE_OTHER:
 			if (code == CURLE_WRITE_ERROR)
 				strlcpy(text, "interrupted", size);
-			else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY)
+			else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
+					 code == CURLE_WEIRD_SERVER_REPLY)
 				snprintf(text, size, "reply of %s is not HTTP", peer);
 			else
 				strlcpy(text, curl_easy_strerror(code), size);
@@ -872,7 +854,11 @@ apigouv_attempt_begin(ApigouvTransfer *transfer)
 	ApigouvTransferPrivate *private = transfer->private;
 	CURLcode	code = CURLE_OUT_OF_MEMORY;
 
-	apigouv_attempt_reset_reply(transfer);
+	private->sends = 0;
+	private->line_status = 0;
+	private->headers_ended = false;
+	private->headers_bytes = 0;
+	private->curl_error[0] = '\0';
 	if (open_multi())
 	{
 		keep_connections(private->settings.max_concurrency);

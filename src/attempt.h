@@ -91,9 +91,6 @@ extern bool apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
 										 const ApigouvLimitHeaders *names);
 extern void apigouv_attempt_free_request(ApigouvTransferPrivate *private);
 
-/* Forget the reply of the attempt before. */
-extern void apigouv_attempt_reset_reply(ApigouvTransfer *transfer);
-
 /*
  * Begin an attempt: libcurl sends at the next advance.  False when it has
  * failed already; failure and failure_text are then set.

@@ -370,23 +370,34 @@ reader_of(ApigouvScanState *state, ApigouvTask *task)
 	return sroute->reader;
 }
 
-/* Raise the error of a reply that cannot be decoded. */
+/*
+ * raise_unreadable
+ *		Raise the error of a reply that cannot be decoded.
+ *
+ * A reply that is JSON, but not shaped as the definition says, has an error
+ * code of its own.
+ */
 static void
-raise_not_json(const ApigouvScanState *state, const ApigouvPage *page,
-			   const ApigouvRowstream *stream)
+raise_unreadable(const ApigouvScanState *state, const ApigouvPage *page,
+				 const ApigouvRowstream *stream)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
 	size_t		offset;
 	const char *why = apigouv_rowstream_error(stream, &offset);
+	ApigouvValue document;
+	const char *error;
+	bool		is_json = transfer->body != NULL &&
+		apigouv_value_parse(transfer->body, transfer->body_len, &document,
+							&error);
 
 	ereport(ERROR,
-			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-			 errmsg("could not read the response of foreign server \"%s\"",
-					state->options->server_name),
-			 errdetail("%s at byte %zu of %zu, content type \"%s\"%s%s.",
-					   why, offset, transfer->body_len,
-					   transfer->content_type,
-					   transfer->request_id[0] ? ", X-Request-Id " : "",
+			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
+					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("could not read the response of foreign server \"%s\": %s",
+					state->options->server_name, why),
+			 errdetail("Reading stopped at byte %zu of %zu; the content type is \"%s\"%s%s.",
+					   offset, transfer->body_len, transfer->content_type,
+					   transfer->request_id[0] ? "; X-Request-Id: " : "",
 					   transfer->request_id)));
 }
 
@@ -407,7 +418,7 @@ read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 										state->values);
 	} while (result == APIGOUV_ROW);
 	if (result == APIGOUV_ROW_ERROR)
-		raise_not_json(state, page, stream);
+		raise_unreadable(state, page, stream);
 }
 
 /* The facts of a row that are the same for all rows of a page. */
@@ -514,6 +525,21 @@ is_duplicate(ApigouvScanState *state, ApigouvTask *task,
 	return false;
 }
 
+/* Raise the error of a row that has no members to read. */
+static void
+raise_not_object(const ApigouvScanState *state, const ApigouvTask *task,
+				 const ApigouvPage *page)
+{
+	const ApigouvTransfer *transfer = page->reply->transfer;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+			 errmsg("could not read the response of foreign server \"%s\": row %d is not an object",
+					state->options->server_name, task->page_rows),
+			 transfer->request_id[0]
+			 ? errdetail("X-Request-Id: %s.", transfer->request_id) : 0));
+}
+
 /* Give a row of the page being read, unless it came before. */
 static bool
 give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
@@ -522,6 +548,8 @@ give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	ApigouvRow	row;
 
 	task->page_rows++;
+	if (state->values[reader->whole_index].kind != APIGOUV_OBJECT)
+		raise_not_object(state, task, page);
 	if (task->page_rows <= page->skip)
 		return false;
 	fill_row(task, reader, page->reply->transfer, &row);
@@ -708,7 +736,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 				end_page(state, task, page, reader);
 				return false;
 			case APIGOUV_ROW_ERROR:
-				raise_not_json(state, page, task->stream);
+				raise_unreadable(state, page, task->stream);
 		}
 	}
 }

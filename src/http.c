@@ -6,8 +6,8 @@
  * A transfer is one request with all its attempts.  It waits in the queue of
  * its pool until admit() lets an attempt begin, runs, and ends, or goes back
  * to the queue when the retry hook wants another attempt.  Nothing moves
- * outside apigouv_http_pump() and apigouv_http_wait(), which sleep on the latch
- * and on one descriptor for all connections: a cancel is seen at once,
+ * outside apigouv_http_pump() and apigouv_http_wait(), which sleep on the
+ * latch and on one descriptor for all connections: a cancel is seen at once,
  * whatever the network does.
  *
  * Rules that no single function shows:
@@ -66,7 +66,7 @@ static int	ntransfers = 0;
 static int	nqueued = 0;
 static int	nrunning = 0;
 static uint64 next_number = 0;
-static int64 queue_due = APIGOUV_NEVER; /* when admit() is worth asking again */
+static int64 queue_due = APIGOUV_NEVER; /* when to ask admit() again */
 
 /* ----------------------------------------------------------------
  *		pools
@@ -166,6 +166,25 @@ admit(const ApigouvTransfer *transfer, int64 now, int64 *due)
 	return true;
 }
 
+/* Forget the reply of the attempt before. */
+static void
+reset_reply(ApigouvTransfer *transfer)
+{
+	transfer->status = 0;
+	transfer->streaming = false;
+	transfer->body_len = 0;
+	if (transfer->body != NULL)
+		transfer->body[0] = '\0';
+	transfer->failure = APIGOUV_FAILURE_NONE;
+	transfer->failure_text[0] = '\0';
+	transfer->request_id[0] = '\0';
+	transfer->content_type[0] = '\0';
+	transfer->retry_after_s = -1;
+	transfer->limit_total = -1;
+	transfer->limit_remaining = -1;
+	transfer->limit_reset = -1;
+}
+
 /* The body keeps the room that it needs: thousands may be in a cache. */
 static void
 trim_body(ApigouvTransfer *transfer)
@@ -233,6 +252,7 @@ begin_attempt(ApigouvTransfer *transfer)
 	nrunning++;
 	if (transfer->attempts++ == 0)
 		transfer->started_at = GetCurrentTimestamp();
+	reset_reply(transfer);
 	if (!apigouv_attempt_begin(transfer))
 		end_attempt(transfer);
 }
@@ -311,13 +331,16 @@ wait_event(int64 until, int64 now)
 		WaitEventSet *set = apigouv_create_wait_set(3);
 
 		AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-		AddWaitEventToSet(set, WL_SOCKET_READABLE, apigouv_attempt_fd(), NULL, NULL);
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
+						  NULL, NULL);
+		AddWaitEventToSet(set, WL_SOCKET_READABLE, apigouv_attempt_fd(),
+						  NULL, NULL);
 		wait_set = set;
 	}
 	if (until != APIGOUV_NEVER)
 		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
-	if (WaitEventSetWait(wait_set, timeout_ms, &event, 1, PG_WAIT_EXTENSION) == 1 &&
+	if (WaitEventSetWait(wait_set, timeout_ms, &event, 1,
+						 PG_WAIT_EXTENSION) == 1 &&
 		event.events == WL_LATCH_SET)
 		ResetLatch(MyLatch);
 }
@@ -448,7 +471,8 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 				 errmsg("could not create a descriptor for connections: %m")));
 	private = calloc(1, sizeof(ApigouvTransferPrivate));
 	ok = private != NULL &&
-		apigouv_attempt_copy_request(private, settings, request, limit_headers) &&
+		apigouv_attempt_copy_request(private, settings, request,
+									 limit_headers) &&
 		(private->pool = join_pool(settings->pool)) != NULL;
 	if (!ok)
 	{
@@ -464,7 +488,7 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 	private->number = next_number++;
 	private->public.private = private;
 	private->public.refcount = 1;
-	apigouv_attempt_reset_reply(&private->public);
+	reset_reply(&private->public);
 	dlist_push_tail(&transfers, &private->node);
 	ntransfers++;
 	enqueue(private);

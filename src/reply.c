@@ -313,6 +313,16 @@ apigouv_reply_describe(const ApigouvTransfer *transfer,
 	return psprintf("HTTP %d", transfer->status);
 }
 
+/* A failure's text as the beginning of a sentence. */
+static char *
+as_sentence(const char *text)
+{
+	char	   *copy = pstrdup(text);
+
+	copy[0] = pg_toupper((unsigned char) copy[0]);
+	return copy;
+}
+
 /* Raise the error of a transfer that got no reply. */
 static void
 raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
@@ -341,7 +351,7 @@ raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 					(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 					 errmsg("could not decompress the response of foreign server \"%s\"",
 							options->server_name),
-					 errdetail("%s.", transfer->failure_text)));
+					 errdetail("%s.", as_sentence(transfer->failure_text))));
 			break;
 		case APIGOUV_FAILURE_TIMEOUT:
 		case APIGOUV_FAILURE_LOST:
@@ -359,7 +369,8 @@ raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 					  options->server_name),
 			 errdetail_plural("%s, after %d attempt.", "%s, after %d attempts.",
 							  transfer->attempts,
-							  transfer->failure_text, transfer->attempts)));
+							  as_sentence(transfer->failure_text),
+							  transfer->attempts)));
 }
 
 /* One of several scopes, as a list for people. */

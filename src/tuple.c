@@ -206,6 +206,8 @@ apigouv_tuple_reader(ApigouvTupler *tupler, const ApigouvRoute *route)
 		reader->total_index = list_length(paths.envelope);
 		paths.envelope = lappend(paths.envelope, route->total_path);
 	}
+	reader->whole_index = list_length(paths.row);
+	paths.row = lappend(paths.row, "");
 	reader->nvalues = list_length(paths.row);
 	reader->projection =
 		apigouv_projection_create(route->rows_path, reader->nvalues,

@@ -24,6 +24,7 @@ typedef struct ApigouvReader
 	const ApigouvRoute *route;
 	ApigouvProjection *projection;
 	int			nvalues;		/* of a row */
+	int			whole_index;	/* among them: the whole row */
 	struct ApigouvCompiled *columns;	/* one per column of the definition */
 	bool		needs_envelope; /* read the whole reply before its rows */
 	int			total_index;	/* of the total among envelope values, or -1 */
