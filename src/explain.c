@@ -222,10 +222,15 @@ explain_routes(const ApigouvScanState *state, ExplainState *es)
 
 	for (int i = 0; i < n; i++)
 	{
-		char	   *words = inexact_of(state, &state->routes[i]);
+		const ApigouvScanRoute *sroute = &state->routes[i];
+		char	   *words;
 
-		names = lappend(names, state->routes[i].route->name);
-		requests = lappend(requests, request_of(state, &state->routes[i]));
+		/* the route that served may be another than the planner's choice */
+		if (!state->options->table->is_union && state->ntasks > 0)
+			sroute = state->tasks[0].sroute;
+		words = inexact_of(state, sroute);
+		names = lappend(names, sroute->route->name);
+		requests = lappend(requests, request_of(state, sroute));
 		if (*words != '\0')
 			inexact = lappend(inexact, words);
 	}

@@ -393,6 +393,18 @@ missing_keys(const ApigouvRelInfo *info, const ApigouvRoute *route,
 	return n;
 }
 
+/* Does a condition of the query shut a route? */
+static bool
+is_shut(const ApigouvRelInfo *info, const ApigouvRoute *route)
+{
+	for (int i = 0; i < route->nunless; i++)
+	{
+		if (bms_is_member(route->unless_columns[i], info->conditioned))
+			return true;
+	}
+	return false;
+}
+
 /*
  * missing_key
  *		The key column to name in the error: of the route that lacks fewest.
@@ -409,7 +421,7 @@ missing_key(const ApigouvRelInfo *info)
 		int			first = -1;
 		int			n = missing_keys(info, &table->routes[i], &first);
 
-		if (n == 0 || n >= fewest)
+		if (n == 0 || n >= fewest || is_shut(info, &table->routes[i]))
 			continue;
 		fewest = n;
 		column = first;

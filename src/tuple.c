@@ -581,8 +581,13 @@ make_datum(ApigouvTupler *tupler, const ApigouvRow *row, int att,
 	Cell		cell;
 
 	if (is_reply_time(compiled))
+	{
+		*isnull = row->status == 0; /* no reply */
+		if (*isnull)
+			return (Datum) 0;
 		return as_column_type(target, TIMESTAMPTZOID,
 							  TimestampTzGetDatum(row->received));
+	}
 	cell = evaluate(tupler, row, column);
 	*isnull = cell.kind == CELL_NULL;
 	if (*isnull)

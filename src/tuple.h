@@ -40,8 +40,8 @@ typedef struct ApigouvRow
 	const ApigouvValue *whole;	/* made row: the body, NULL if none */
 	char	  **echo;			/* per column: text asked, NULL if none */
 	const ApigouvSettings *set[2];	/* made row: texts, first wins; or NULL */
-	TimestampTz received;
-	int			status;
+	TimestampTz received;		/* now, without reply */
+	int			status;			/* of HTTP; 0 = there is no reply */
 	const char *code;			/* of an error body; NULL or empty if none */
 	const char *title;
 	const char *error;			/* for column "erreur"; NULL if none */
