@@ -61,6 +61,7 @@ ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	page->reply = apigouv_cache_ask(state->options, state->userid,
 									secrets_of(state), task->sroute->route,
 									&page->built, &was_there);
+	apigouv_cache_hold(page->reply, state->batch_cxt);
 	page->ours = !was_there;
 	if (was_there)
 		state->counts.cache_hits++;

@@ -196,8 +196,8 @@ apigouvEndForeignScan(ForeignScanState *node)
 	if (state->counts.failed > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),
-				 errmsg_plural("%lld key of foreign table \"%s\" failed",
-							   "%lld keys of foreign table \"%s\" failed",
+				 errmsg_plural("%lld key of foreign table \"%s\" got an error",
+							   "%lld keys of foreign table \"%s\" got errors",
 							   (unsigned long) state->counts.failed,
 							   (long long) state->counts.failed, table),
 				 errdetail("Their rows tell why in column \"erreur\".")));

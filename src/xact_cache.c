@@ -10,8 +10,11 @@
  * two purposes never share a reply.
  *
  * Everything here lives under TopTransactionContext.  At the end of the
- * transaction all transfers are cancelled and forgotten; a subtransaction
- * that aborts leaves them, since its replies were honestly obtained.
+ * transaction all transfers are cancelled and forgotten.  A subtransaction
+ * that aborts leaves the replies it obtained; a transfer that it leaves
+ * unfinished, such as one whose query was cancelled, is cancelled as soon as
+ * no scan holds it, so that the same question is asked anew.  Scans are freed
+ * after the abort was announced, hence the count of holders.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +39,15 @@ typedef struct CacheEntry
 static MemoryContext cache_cxt = NULL;
 static HTAB *cache = NULL;
 static bool callback_registered = false;
+static uint64 generation = 0;	/* of the cache, so that late holders know */
+
+/* A memory context's hold on a reply. */
+typedef struct Hold
+{
+	ApigouvReply *reply;
+	uint64		generation;
+	MemoryContextCallback callback;
+} Hold;
 
 static uint32
 hash_key(const void *key, Size keysize)
@@ -65,10 +77,81 @@ forget_all(XactEvent event, void *arg)
 			apigouv_http_abort_all();
 			cache = NULL;
 			cache_cxt = NULL;
+			generation++;
 			break;
 		default:
 			break;
 	}
+}
+
+/* Cancel a transfer that nobody waits for, and forget its request. */
+static void
+discard_reply(ApigouvReply *reply)
+{
+	apigouv_cache_forget(reply);
+	apigouv_http_release(reply->transfer);
+	reply->transfer = NULL;
+}
+
+static bool
+is_unfinished(const ApigouvReply *reply)
+{
+	return reply->transfer->state != APIGOUV_TRANSFER_ENDED;
+}
+
+/* End of a subtransaction: what it left unfinished is not to be waited for. */
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId subid,
+				   SubTransactionId parent, void *arg)
+{
+	HASH_SEQ_STATUS status;
+	CacheEntry *entry;
+
+	if (cache == NULL || (event != SUBXACT_EVENT_COMMIT_SUB &&
+						  event != SUBXACT_EVENT_ABORT_SUB))
+		return;
+	hash_seq_init(&status, cache);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		ApigouvReply *reply = entry->reply;
+
+		if (reply->subid != subid)
+			continue;
+		reply->subid = parent;
+		if (event == SUBXACT_EVENT_COMMIT_SUB || !is_unfinished(reply))
+			continue;
+		if (reply->users == 0)
+			discard_reply(reply);
+		else
+			reply->suspect = true;
+	}
+}
+
+/* A memory context that held a reply goes. */
+static void
+release_hold(void *arg)
+{
+	Hold	   *hold = arg;
+
+	if (hold->generation == generation)
+		hold->reply->users--;
+}
+
+/*
+ * apigouv_cache_hold
+ *		Let a reply be held until a memory context is reset.
+ */
+void
+apigouv_cache_hold(ApigouvReply *reply, MemoryContext cxt)
+{
+	Hold	   *hold = MemoryContextAlloc(cxt, sizeof(Hold));
+
+	hold->reply = reply;
+	hold->generation = generation;
+	hold->callback.func = release_hold;
+	hold->callback.arg = hold;
+	MemoryContextRegisterResetCallback(cxt, &hold->callback);
+	reply->users++;
 }
 
 /* Make the cache of this transaction, if there is none yet. */
@@ -80,6 +163,7 @@ prepare_cache(void)
 	if (!callback_registered)
 	{
 		RegisterXactCallback(forget_all, NULL);
+		RegisterSubXactCallback(end_subtransaction, NULL);
 		callback_registered = true;
 	}
 	if (cache != NULL)
@@ -182,6 +266,12 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 
 	prepare_cache();
 	entry = hash_search(cache, &key, HASH_FIND, NULL);
+	if (entry != NULL && entry->reply->suspect &&
+		entry->reply->users == 0 && is_unfinished(entry->reply))
+	{
+		discard_reply(entry->reply);
+		entry = NULL;
+	}
 	if (entry != NULL)
 	{
 		*was_there = true;
@@ -195,6 +285,7 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	reply->api = options->api;
 	reply->route = route;
 	reply->retries = options->retries;
+	reply->subid = GetCurrentSubTransactionId();
 	send_request(reply, options, userid, secrets, built, 0);
 	entry = hash_search(cache, &reply->key, HASH_ENTER, NULL);
 	entry->reply = reply;

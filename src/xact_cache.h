@@ -22,6 +22,9 @@ typedef struct ApigouvReply
 	uint32		token_generation;	/* of the token it was sent with */
 	bool		renewed;		/* sent again with a new token */
 	bool		forgotten;		/* a newer one stands under the same key */
+	SubTransactionId subid;		/* that asked first */
+	int			users;			/* memory contexts that hold it */
+	bool		suspect;		/* unfinished when its subtransaction aborted */
 } ApigouvReply;
 
 extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
@@ -30,6 +33,7 @@ extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
 									   const ApigouvRoute *route,
 									   const ApigouvBuilt *built,
 									   bool *was_there);
+extern void apigouv_cache_hold(ApigouvReply *reply, MemoryContext cxt);
 extern void apigouv_cache_renew(ApigouvReply *reply,
 								const ApigouvOptions *options, Oid userid,
 								const ApigouvSecrets *secrets,
