@@ -353,8 +353,8 @@ static void
 read_headers(const ApigouvField *file, ApigouvApi *api)
 {
 	static const char token[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-		"!#$%&'*+-.^_`|~";
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	"!#$%&'*+-.^_`|~";
 	ApigouvField map = apigouv_field_get(file, "headers");
 	ApigouvField member;
 	void	   *iterator = NULL;

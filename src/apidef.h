@@ -75,7 +75,8 @@ typedef struct ApigouvSource
 	ApigouvSourceKind kind;
 	int			npaths;			/* PATH, ENVELOPE: alternatives, in order */
 	char	  **paths;			/* up to a "[]", the path in the row */
-	char	   *element_path;	/* what follows "[]." in paths[0]; NULL if none */
+	char	   *element_path;	/* what follows "[]." in paths[0]; NULL if
+								 * none */
 	int			column;			/* ECHO, DERIVE: the column it depends on */
 	char	   *text;			/* CONSTANT; ECHO: default, NULL = SQL NULL */
 	int			nsteps;			/* DERIVE */
@@ -274,7 +275,7 @@ typedef struct ApigouvRoute
 {
 	char	   *name;			/* "source:variant" when it has variants */
 	char	   *source_name;	/* the route's name in the file */
-	int			source;			/* position of that route in the file, from 0 */
+	int			source;			/* position of that route in the file */
 	bool		post;
 	char	   *path;
 	int			nparams;		/* purpose parameters of the API included */
@@ -400,7 +401,8 @@ typedef struct ApigouvMap ApigouvMap;
  */
 extern const ApigouvApi *apigouv_apidef_api(const char *name, bool missing_ok);
 extern const ApigouvTable *apigouv_apidef_table(const ApigouvApi *api,
-												const char *name, bool missing_ok);
+												const char *name,
+												bool missing_ok);
 
 /* Names of the APIs there are: list of char *, in the current context. */
 extern List *apigouv_apidef_names(void);
@@ -415,14 +417,16 @@ extern void apigouv_apidef_reset(void);
  * Apply steps to a text.  Result: list of char * in the current context, NIL
  * when there is none.
  */
-extern List *apigouv_apply_steps(int nsteps, const ApigouvStep *steps, const char *text);
+extern List *apigouv_apply_steps(int nsteps, const ApigouvStep *steps,
+								 const char *text);
 
 /*
  * Rows of a list of apis/shared/territoires.json ("regions" or
  * "departements"): list of char ** with the members' texts (NULL for null) in
  * the order of names.
  */
-extern List *apigouv_shared_rows(const char *list, int nnames, const char *const *names);
+extern List *apigouv_shared_rows(const char *list, int nnames,
+								 const char *const *names);
 
 /* Checks of keys: digits, length, checksum; La Poste's SIRETs are excepted. */
 extern bool apigouv_check_siret(const char *text);

@@ -30,6 +30,7 @@ static const char *const column_members[] = {
 	"when_past", "only_if", "sorted", "empty_is_null", "n_distinct",
 	"personal", NULL
 };
+
 /* an override has neither name nor statistics */
 static const char *const source_members[] = {
 	"path", "envelope", "echo", "default", "constant", "derive", "first_of",
@@ -499,7 +500,7 @@ add_implicit_column(const ApigouvField *file, ApigouvTable *table,
 /* Names, types and comments of all columns, sources to follow. */
 static void
 read_names(const ApigouvField *file, const ApigouvApiFile *api,
-			 ApigouvTable *table)
+		   ApigouvTable *table)
 {
 	ApigouvField columns = apigouv_field_need(file, "columns");
 	int			n = apigouv_field_length(&columns);

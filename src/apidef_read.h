@@ -47,9 +47,11 @@ extern ApigouvField apigouv_field_get(const ApigouvField *object,
 									  const char *name);
 extern ApigouvField apigouv_field_need(const ApigouvField *object,
 									   const char *name);
+
 /* Members of an object used as a map, in order, without its note. */
 extern bool apigouv_field_next(const ApigouvField *map, void **iterator,
 							   ApigouvField *member);
+
 /* Number of elements of a list that may be absent; its elements. */
 extern int	apigouv_field_length(const ApigouvField *list);
 extern ApigouvField apigouv_field_at(const ApigouvField *list, int index);

@@ -46,6 +46,7 @@ static const char *const checks[] = {
 static const char *const body_types[] = {
 	"string", "number", "boolean", NULL
 };
+
 /* in the order of the APIGOUV_OP_ bits */
 static const char *const operators[] = {
 	"=", ">=", ">", "<=", "<", "&&", "@>", "any", "prefix", "true", NULL

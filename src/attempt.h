@@ -37,7 +37,7 @@ typedef struct ApigouvTransferPrivate
 	uint64		number;			/* order of start */
 	ApigouvRetryHook hook;
 	void	   *hook_arg;
-	int64		not_before;		/* no attempt earlier than this; us, monotonic */
+	int64		not_before;		/* no attempt earlier; us, monotonic */
 	bool		exposed;		/* bytes of the reply went to the caller */
 
 	/* the request, malloc'd; freed once ENDED */

@@ -272,7 +272,7 @@ apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
 	{
 		char	   *asked = lfirst(lc);
 		List	   *wires = param->nsteps == 0 ? list_make1(asked)
-			: apigouv_apply_steps(param->nsteps, param->steps, asked);
+		: apigouv_apply_steps(param->nsteps, param->steps, asked);
 		bool		refused = wires == NIL;
 		bool		unlisted = false;
 		ListCell   *lc2;

@@ -76,7 +76,7 @@
 	pg_b64_decode(text, len, out, size)
 #endif
 
-/* Of a function that does not return; the server's own word changed with 18. */
+/* Of a function that does not return; the server's word changed with 18. */
 #define APIGOUV_NORETURN __attribute__((noreturn))
 
 /* Wait event: one for every wait before 17, which has custom names. */

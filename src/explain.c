@@ -144,7 +144,8 @@ append_path(StringInfo buf, const ApigouvScanState *state,
 		{
 			if (route->params[i].place == APIGOUV_IN_PATH &&
 				strlen(route->params[i].name) == (size_t) (close - path - 1) &&
-				strncmp(route->params[i].name, path + 1, close - path - 1) == 0)
+				strncmp(route->params[i].name, path + 1,
+						close - path - 1) == 0)
 				break;
 		}
 		if (i < route->nparams)
@@ -199,7 +200,7 @@ inexact_of(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
 	for (int i = 0; i < sroute->nbindings; i++)
 	{
 		const ApigouvParam *param =
-			&sroute->route->params[sroute->bindings[i].target];
+		&sroute->route->params[sroute->bindings[i].target];
 
 		if (param->exactness == APIGOUV_EXACT)
 			continue;
@@ -218,7 +219,7 @@ explain_routes(const ApigouvScanState *state, ExplainState *es)
 	List	   *requests = NIL;
 	List	   *inexact = NIL;
 	int			n = state->options->table->is_union ? state->nroutes
-		: Min(state->nroutes, 1);
+	: Min(state->nroutes, 1);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -330,7 +331,7 @@ least_seconds(const ApigouvScanState *state)
 	const ApigouvApi *api = state->options->api;
 	double		seconds = 0;
 	int			n = state->options->table->is_union
-		? Max(state->nroutes, 1) : 1;
+	? Max(state->nroutes, 1) : 1;
 
 	for (int i = 0; i < Min(n, state->nroutes); i++)
 	{

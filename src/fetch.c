@@ -186,18 +186,19 @@ failure_gives_row(const ApigouvScanState *state, const ApigouvRoute *route,
 
 /*
  * settle
- *		Do what a reply's verdict says, but for decoding rows.
+ *		Do what the verdict on a page says, but for decoding rows.
  *
- * Raises the error that the verdict stands for.
+ * Raises the error that the verdict stands for; the reply is then forgotten,
+ * so that a retry within the transaction asks again.
  */
 static void
-settle(ApigouvScanState *state, ApigouvTask *task,
-	   const ApigouvTransfer *transfer)
+settle(ApigouvScanState *state, ApigouvTask *task, const ApigouvPage *page)
 {
+	const ApigouvTransfer *transfer = page->reply->transfer;
 	const ApigouvRoute *route = task->sroute->route;
 	const ApigouvJudgement *judgement = &task->judgement;
 	const ApigouvSettings *set = judgement->rule ? &judgement->rule->set
-		: NULL;
+	: NULL;
 
 	switch (judgement->verdict)
 	{
@@ -214,8 +215,11 @@ settle(ApigouvScanState *state, ApigouvTask *task,
 			break;
 	}
 	if (!failure_gives_row(state, route, judgement->verdict))
+	{
+		apigouv_cache_forget(page->reply);
 		apigouv_reply_raise(state->options, route, state->userid, transfer,
 							judgement);
+	}
 	if (!state->options->table->is_union)
 		state->counts.failed++;
 	make_row(task, set, &route->failed,
@@ -249,7 +253,7 @@ judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 		return false;
 	}
 	count_page(state, page);
-	settle(state, task, reply->transfer);
+	settle(state, task, page);
 	return false;
 }
 
@@ -276,7 +280,7 @@ use_lookup(ApigouvScanState *state, ApigouvTask *task)
 	{
 		task->judgement.verdict = APIGOUV_REPLY_NO_ROW;
 		task->judgement.rule = NULL;
-		settle(state, task, transfer);
+		settle(state, task, &task->lookup);
 		return;
 	}
 	for (int i = 0; i < route->nparams; i++)
@@ -339,8 +343,8 @@ open_stream(ApigouvScanState *state, ApigouvRowstream **place,
 			ApigouvReader *reader)
 {
 	MemoryContextCallback *callback =
-		MemoryContextAllocZero(state->batch_cxt,
-							   sizeof(MemoryContextCallback));
+	MemoryContextAllocZero(state->batch_cxt,
+						   sizeof(MemoryContextCallback));
 
 	free_stream(place);
 	*place = apigouv_rowstream_create(reader->projection);
@@ -388,9 +392,10 @@ raise_unreadable(const ApigouvScanState *state, const ApigouvPage *page,
 	ApigouvValue document;
 	const char *error;
 	bool		is_json = transfer->body != NULL &&
-		apigouv_value_parse(transfer->body, transfer->body_len, &document,
-							&error);
+	apigouv_value_parse(transfer->body, transfer->body_len, &document,
+						&error);
 
+	apigouv_cache_forget(page->reply);
 	ereport(ERROR,
 			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
 					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
@@ -493,13 +498,14 @@ is_duplicate(ApigouvScanState *state, ApigouvTask *task,
 {
 	int			column = task->sroute->route->paging.unique_column;
 	bool		unstable = task->sroute->route->paging.style !=
-		APIGOUV_PAGING_NONE && !task->sroute->route->paging.stable;
+	APIGOUV_PAGING_NONE && !task->sroute->route->paging.stable;
 	HASHCTL		info = {0};
 	char	   *key;
 	bool		found;
 
 	if (column < 0 ||
-		!(state->may_repeat || (unstable && state->first_rows > 0)))
+		!(state->may_repeat ||
+		  (unstable && (state->first_rows > 0 || task->may_grow))))
 		return false;
 	if (state->seen == NULL)
 	{
@@ -524,6 +530,27 @@ is_duplicate(ApigouvScanState *state, ApigouvTask *task,
 	key = MemoryContextStrdup(state->batch_cxt, key);
 	hash_search(state->seen, &key, HASH_ENTER, &found);
 	return false;
+}
+
+/* The total that a page has announced so far, -1 if none. */
+static int64
+announced_total(const ApigouvTask *task, const ApigouvReader *reader,
+				const ApigouvTransfer *transfer)
+{
+	ApigouvValue value;
+	char	   *text;
+	char	   *end;
+	int64		total;
+
+	if (reader->total_index < 0)
+		return -1;
+	value = apigouv_rowstream_envelope(task->stream, transfer->body,
+									   reader->total_index);
+	if (value.kind != APIGOUV_NUMBER)
+		return -1;
+	text = apigouv_value_cstring(&value);
+	total = strtoll(text, &end, 10);
+	return *end == '\0' && total >= 0 ? total : -1;
 }
 
 /* Raise the error of a row that has no members to read. */
@@ -564,33 +591,12 @@ give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	return true;
 }
 
-/* The total that a page announced, -1 if none. */
-static int64
-announced_total(const ApigouvTask *task, const ApigouvReader *reader,
-				const ApigouvTransfer *transfer)
-{
-	ApigouvValue value;
-	char	   *text;
-	char	   *end;
-	int64		total;
-
-	if (reader->total_index < 0)
-		return -1;
-	value = apigouv_rowstream_envelope(task->stream, transfer->body,
-									   reader->total_index);
-	if (value.kind != APIGOUV_NUMBER)
-		return -1;
-	text = apigouv_value_cstring(&value);
-	total = strtoll(text, &end, 10);
-	return *end == '\0' && total >= 0 ? total : -1;
-}
-
 /* Ask for the pages that follow, as many ahead as the query allows. */
 static void
 ask_ahead(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *last)
 {
 	int			ahead = state->may_stop_early ? 1
-		: state->options->max_concurrency;
+	: state->options->max_concurrency;
 
 	while (list_length(task->pages) < ahead)
 	{
@@ -674,6 +680,38 @@ wait_for(ApigouvScanState *state, ApigouvTransfer *transfer, size_t seen,
 }
 
 /*
+ * is_too_small
+ *		Does a page that was to hold all rows announce more than it can?
+ *
+ * Then it is asked again larger, before any of its rows is returned.  When
+ * the total comes after the rows, these are noted, to be dropped from the
+ * larger page.
+ */
+static bool
+is_too_small(ApigouvScanState *state, ApigouvTask *task,
+			 const ApigouvPage *page, const ApigouvReader *reader)
+{
+	int64		total;
+	ApigouvPage larger;
+	MemoryContext old;
+
+	if (!page->everything || task->page_rows > 0)
+		return false;
+	total = announced_total(task, reader, page->reply->transfer);
+	task->may_grow = total < 0;
+	if (total <= page->size)
+		return false;
+	old = MemoryContextSwitchTo(state->batch_cxt);
+	free_stream(&task->stream);
+	task->total = total;
+	task->pages = NIL;
+	if (apigouv_page_next(state, task, page, &larger))
+		queue_page(state, task, &larger);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/*
  * read_page
  *		The next row of the page at the head of a task's queue.
  *
@@ -686,7 +724,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	ApigouvReader *reader = reader_of(state, task);
 	ApigouvTransfer *transfer = page->reply->transfer;
 	bool		streaming = task->sroute->route->paging.style !=
-		APIGOUV_PAGING_NONE && !reader->needs_envelope;
+	APIGOUV_PAGING_NONE && !reader->needs_envelope;
 	bool		complete;
 
 	if (task->stream == NULL)
@@ -722,6 +760,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 									   state->values))
 		{
 			case APIGOUV_ROW:
+				if (is_too_small(state, task, page, reader))
+					return false;
 				if (give_row(state, task, page, reader, slot))
 					return true;
 				break;

@@ -74,7 +74,7 @@ struct ApigouvTransfer
 	bool		streaming;		/* RUNNING, and the reply is a 200 that the
 								 * retry hook has no say on: its bytes may be
 								 * used as they arrive */
-	char	   *body;			/* malloc'd, grows and may move while RUNNING */
+	char	   *body;			/* malloc'd, may move while RUNNING */
 	size_t		body_len;
 	ApigouvFailure failure;
 	char		failure_text[256];	/* sentence part, no secrets */
@@ -85,7 +85,7 @@ struct ApigouvTransfer
 	int			limit_remaining;
 	int64		limit_reset;	/* as sent; -1 = none */
 	int			attempts;		/* begun */
-	int64		bytes;			/* received, all attempts, after decompression */
+	int64		bytes;			/* received by all attempts, decompressed */
 	TimestampTz started_at;		/* of the first attempt */
 	TimestampTz ended_at;
 	int			refcount;
@@ -109,7 +109,8 @@ typedef struct ApigouvLimitHeaders
 extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
 										   const ApigouvHttpRequest *request,
 										   const ApigouvLimitHeaders *limit_headers,
-										   ApigouvRetryHook hook, void *hook_arg);
+										   ApigouvRetryHook hook,
+										   void *hook_arg);
 
 extern void apigouv_http_retain(ApigouvTransfer *transfer);
 
@@ -123,7 +124,7 @@ extern void apigouv_http_release(ApigouvTransfer *transfer);
  */
 extern void apigouv_http_pump(int timeout_ms);
 
-/* Wait until this transfer has ended, or has more than seen_bytes streaming. */
+/* Wait until this transfer has ended, or streams more than seen_bytes. */
 extern void apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes);
 
 /* End of transaction: cancel every transfer and forget every reference. */
@@ -132,7 +133,7 @@ extern void apigouv_http_abort_all(void);
 /* Transfers that exist in this backend (for tests of leaks). */
 extern int	apigouv_http_count(void);
 
-/* Percent-encode bytes into buf (StringInfo), all but unreserved characters. */
+/* Percent-encode bytes into buf, all but unreserved characters. */
 struct StringInfoData;
 extern void apigouv_http_escape(struct StringInfoData *buf, const char *text);
 

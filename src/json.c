@@ -41,7 +41,7 @@ describe(const json_error_t *problem, char *error, size_t error_size)
 {
 	const char *met = strstr(problem->text, " near ");
 	int			len = met ? (int) (met - problem->text) :
-		(int) strlen(problem->text);
+	(int) strlen(problem->text);
 
 	if (problem->line > 0)
 		snprintf(error, error_size, "%.*s at line %d, column %d",

@@ -38,16 +38,19 @@ extern ApigouvJson *apigouv_json_parse(const char *text, size_t len,
 extern ApigouvJsonKind apigouv_json_kind(const ApigouvJson *json);
 
 /* Member of an object, element of an array; NULL when there is none. */
-extern ApigouvJson *apigouv_json_get(const ApigouvJson *object, const char *name);
+extern ApigouvJson *apigouv_json_get(const ApigouvJson *object,
+									 const char *name);
 extern ApigouvJson *apigouv_json_at(const ApigouvJson *array, size_t index);
 extern size_t apigouv_json_size(const ApigouvJson *container);
 
 /* Dotted path; number steps index lists.  NULL when there is none. */
-extern ApigouvJson *apigouv_json_path(const ApigouvJson *json, const char *path);
+extern ApigouvJson *apigouv_json_path(const ApigouvJson *json,
+									  const char *path);
 
 /* The text of a string (owned by the document), else NULL. */
 extern const char *apigouv_json_string(const ApigouvJson *json);
 extern bool apigouv_json_is_true(const ApigouvJson *json);
+
 /* The number, or fallback when it is not one. */
 extern int64_t apigouv_json_integer(const ApigouvJson *json, int64_t fallback);
 extern double apigouv_json_number(const ApigouvJson *json, double fallback);
@@ -61,6 +64,7 @@ extern bool apigouv_json_next(const ApigouvJson *object, void **iterator,
 
 /* Text of any value, as compact JSON, palloc'd; a string without quotes. */
 extern char *apigouv_json_text(const ApigouvJson *json);
+
 /* The same, a string with its quotes and escapes. */
 extern char *apigouv_json_dump(const ApigouvJson *json);
 

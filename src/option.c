@@ -541,7 +541,8 @@ apigouv_option_secrets(const ApigouvOptions *options, Oid userid)
 
 	if (options->api->auth == APIGOUV_AUTH_BEARER && secrets->token == NULL)
 		missing = "token";
-	if (options->api->auth == APIGOUV_AUTH_OAUTH2 && secrets->client_id == NULL)
+	if (options->api->auth == APIGOUV_AUTH_OAUTH2 &&
+		secrets->client_id == NULL)
 		missing = "client_id";
 	if (missing != NULL)
 		ereport(ERROR,

@@ -85,7 +85,7 @@ next_stable(const ApigouvTask *task, const ApigouvPage *last,
 	const ApigouvPaging *paging = paging_of(task);
 	int			size = accepted_size(paging, paging->default_size);
 	int64		seen = paging->style == APIGOUV_PAGING_PAGE
-		? (int64) last->at * last->size : (int64) last->at + last->size;
+	? (int64) last->at * last->size : (int64) last->at + last->size;
 
 	if (task->total >= 0 && seen >= task->total)
 		return false;
@@ -200,7 +200,7 @@ apigouv_page_ended(ApigouvScanState *state, ApigouvTask *task,
 	else
 	{
 		int64		start = paging->style == APIGOUV_PAGING_PAGE
-			? (int64) (page->at - 1) * page->size : page->at;
+		? (int64) (page->at - 1) * page->size : page->at;
 
 		if (total >= 0 &&
 			task->page_rows < Min(page->size, Max(total - start, 0)))

@@ -59,20 +59,33 @@ typedef struct PathPlan
 	const char *missing;		/* key column without a value, or NULL */
 } PathPlan;
 
+/* Add the columns that some clauses mention. */
+static Bitmapset *
+add_columns_of(Bitmapset *columns, List *clauses, RelOptInfo *rel,
+			   const ApigouvColumnMap *map)
+{
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+	{
+		Node	   *clause = (Node *) lfirst_node(RestrictInfo, lc)->clause;
+
+		columns = bms_add_members(columns,
+								  apigouv_qual_columns(clause, rel->relid,
+													   map));
+	}
+	return columns;
+}
+
 /* Columns that the scan must read. */
 static Bitmapset *
 columns_to_read(RelOptInfo *rel, const ApigouvColumnMap *map)
 {
 	Bitmapset  *columns;
-	ListCell   *lc;
 
 	columns = apigouv_qual_columns((Node *) rel->reltarget->exprs, rel->relid,
 								   map);
-	foreach(lc, rel->baserestrictinfo)
-		columns = bms_add_members(columns,
-								  apigouv_qual_columns((Node *) lfirst_node(RestrictInfo, lc)->clause,
-													   rel->relid, map));
-	return columns;
+	return add_columns_of(columns, rel->baserestrictinfo, rel, map);
 }
 
 /* Columns that any condition of the query mentions. */
@@ -82,14 +95,8 @@ columns_conditioned(RelOptInfo *rel, const ApigouvRelInfo *info)
 	Bitmapset  *columns = NULL;
 	ListCell   *lc;
 
-	foreach(lc, rel->baserestrictinfo)
-		columns = bms_add_members(columns,
-								  apigouv_qual_columns((Node *) lfirst_node(RestrictInfo, lc)->clause,
-													   rel->relid, &info->map));
-	foreach(lc, rel->joininfo)
-		columns = bms_add_members(columns,
-								  apigouv_qual_columns((Node *) lfirst_node(RestrictInfo, lc)->clause,
-													   rel->relid, &info->map));
+	columns = add_columns_of(columns, rel->baserestrictinfo, rel, &info->map);
+	columns = add_columns_of(columns, rel->joininfo, rel, &info->map);
 	foreach(lc, info->quals)
 		columns = bms_add_member(columns,
 								 ((ApigouvQual *) lfirst(lc))->column);
@@ -544,7 +551,7 @@ rows_wanted_first(PlannerInfo *root, const PathPlan *plan)
 {
 	/* a tuple_fraction of 1 or more is a number of rows */
 	double		wanted = root->limit_tuples > 0 ? root->limit_tuples
-		: root->tuple_fraction >= 1 ? root->tuple_fraction : 0;
+	: root->tuple_fraction >= 1 ? root->tuple_fraction : 0;
 
 	if (wanted <= 0 || wanted > MAX_FIRST_ROWS ||
 		root->sort_pathkeys != NIL || root->group_pathkeys != NIL ||
@@ -587,7 +594,7 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	List	   *constants = NIL;
 	List	   *private;
 	bool		may_stop_early = root->tuple_fraction > 0 ||
-		root->limit_tuples > 0;
+	root->limit_tuples > 0;
 	ListCell   *lc;
 
 	foreach(lc, plan->constant_quals)

@@ -283,7 +283,7 @@ match_array_operator(const MatchContext *context, OpExpr *expr)
 	Node	   *left = linitial(expr->args);
 	Node	   *right = lsecond(expr->args);
 	uint32		op = expr->opno == OID_ARRAY_OVERLAP_OP
-		? APIGOUV_OP_OVERLAPS : APIGOUV_OP_CONTAINS;
+	? APIGOUV_OP_OVERLAPS : APIGOUV_OP_CONTAINS;
 	int			column;
 
 	if (expr->opno == OID_ARRAY_CONTAINED_OP)

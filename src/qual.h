@@ -23,7 +23,7 @@ typedef struct ApigouvQual
 	Expr	   *value;
 	bool		is_array;		/* value is an array: any of its elements */
 	Expr	   *clause;			/* the whole condition */
-	Relids		outer;			/* relations the value comes from; NULL = none */
+	Relids		outer;			/* relations of the value; NULL = none */
 } ApigouvQual;
 
 /* A foreign table as the planner sees it: its definition and its columns. */

@@ -247,7 +247,7 @@ asked_wait_ms(const ApigouvTransfer *transfer,
 			  const ApigouvJudgement *judgement, int fallback_ms)
 {
 	int			seconds = transfer->retry_after_s >= 0
-		? transfer->retry_after_s : judgement->retry_in_s;
+	? transfer->retry_after_s : judgement->retry_in_s;
 
 	if (seconds < 0)
 		seconds = seconds_to_reset(transfer);
@@ -285,7 +285,8 @@ apigouv_reply_wants_retry(const ApigouvApi *api, const ApigouvRoute *route,
 	if (judgement.rule != NULL && judgement.rule->times >= 0)
 		retries = Min(retries, judgement.rule->times);
 	if (judgement.rule != NULL && judgement.rule->after_ms > 0)
-		fallback_ms = judgement.rule->after_ms << Min(transfer->attempts - 1, 8);
+		fallback_ms = judgement.rule->after_ms <<
+			Min(transfer->attempts - 1, 8);
 	else if (judgement.verdict == APIGOUV_REPLY_QUOTA)
 		fallback_ms = DEFAULT_QUOTA_WAIT_S * 1000;
 	*delay_ms = asked_wait_ms(transfer, &judgement, fallback_ms);

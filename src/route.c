@@ -149,7 +149,7 @@ judge_match(PlannerInfo *root, const ApigouvRoute *route,
 	ApigouvBindValues bound;
 	ApigouvBindResult result;
 	bool		each = param->list == APIGOUV_LIST_EACH &&
-		qual->op != APIGOUV_OP_CONTAINS;
+	qual->op != APIGOUV_OP_CONTAINS;
 
 	*n = 1;
 	if (!constant_of(qual, &constant))
@@ -229,7 +229,7 @@ static double
 pages_of_rows(const ApigouvPaging *paging, double rows)
 {
 	double		size = paging->all_size > 0 ? paging->all_size
-		: paging->default_size;
+	: paging->default_size;
 
 	if (paging->style == APIGOUV_PAGING_NONE || size <= 0)
 		return 1;

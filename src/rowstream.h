@@ -33,7 +33,7 @@ typedef struct ApigouvValue
 {
 	ApigouvValueKind kind;
 	bool		escaped;		/* string that holds a backslash */
-	const char *text;			/* raw JSON; for a string, without its quotes */
+	const char *text;			/* raw JSON; a string without its quotes */
 	size_t		len;			/* bytes of text */
 } ApigouvValue;
 
@@ -58,8 +58,10 @@ typedef enum ApigouvRowResult
  * Returns NULL and sets *error (static text) when a path is malformed.
  */
 extern ApigouvProjection *apigouv_projection_create(const char *rows_path,
-													int nrow, const char *const *row_paths,
-													int nenvelope, const char *const *envelope_paths,
+													int nrow,
+													const char *const *row_paths,
+													int nenvelope,
+													const char *const *envelope_paths,
 													const char **error);
 extern void apigouv_projection_free(ApigouvProjection *projection);
 
@@ -72,10 +74,11 @@ extern void apigouv_rowstream_free(ApigouvRowstream *stream);
  * void).  complete: no more bytes will come.
  */
 extern ApigouvRowResult apigouv_rowstream_next(ApigouvRowstream *stream,
-											   const char *base, size_t len, bool complete,
+											   const char *base, size_t len,
+											   bool complete,
 											   ApigouvValue *values);
 
-/* The rows path was present (false: absent or null).  Meaningful at the end. */
+/* Was the rows path present?  (Absent or null: false.)  Known at the end. */
 extern bool apigouv_rowstream_found(const ApigouvRowstream *stream);
 
 /* An envelope value, ABSENT while not seen.  base as in the last call. */
@@ -83,7 +86,8 @@ extern ApigouvValue apigouv_rowstream_envelope(const ApigouvRowstream *stream,
 											   const char *base, int index);
 
 /* After APIGOUV_ROW_ERROR: static text without period, and where. */
-extern const char *apigouv_rowstream_error(const ApigouvRowstream *stream, size_t *offset);
+extern const char *apigouv_rowstream_error(const ApigouvRowstream *stream,
+										   size_t *offset);
 
 /*
  * Is a value that is about to be used strictly right?  Checks escapes, control
@@ -103,7 +107,8 @@ extern size_t apigouv_value_text(const ApigouvValue *value, char *out);
  * A value inside another (which must be an object, or an array for number
  * steps): dotted path as above.  ABSENT when there is none.
  */
-extern ApigouvValue apigouv_value_get(const ApigouvValue *value, const char *path);
+extern ApigouvValue apigouv_value_get(const ApigouvValue *value,
+									  const char *path);
 
 /*
  * Elements of an array, one by one: *position starts at 0; false at the end.

@@ -30,7 +30,7 @@ static ApigouvScanBinding *
 read_bindings(const List *list)
 {
 	ApigouvScanBinding *bindings =
-		palloc0(sizeof(ApigouvScanBinding) * Max(list_length(list), 1));
+	palloc0(sizeof(ApigouvScanBinding) * Max(list_length(list), 1));
 	int			i = 0;
 	ListCell   *lc;
 

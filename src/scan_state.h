@@ -83,6 +83,7 @@ typedef struct ApigouvTask
 	int64		total;			/* rows announced, -1 = not known */
 	int64		position;		/* rows of all pages read to their end */
 	int			restarts;
+	bool		may_grow;		/* all rows were asked, the total unknown */
 	int64		emitted;		/* rows given to the executor */
 	const ApigouvSettings *made[2]; /* of the made row */
 	char	   *made_error;

@@ -47,9 +47,11 @@ make_statistics(Oid relid, AttrNumber attnum, double n_distinct)
 		/* no slot holds anything */
 		values[Anum_pg_statistic_stakind1 - 1 + i] = Int16GetDatum(0);
 		nulls[Anum_pg_statistic_stakind1 - 1 + i] = false;
-		values[Anum_pg_statistic_staop1 - 1 + i] = ObjectIdGetDatum(InvalidOid);
+		values[Anum_pg_statistic_staop1 - 1 + i] =
+			ObjectIdGetDatum(InvalidOid);
 		nulls[Anum_pg_statistic_staop1 - 1 + i] = false;
-		values[Anum_pg_statistic_stacoll1 - 1 + i] = ObjectIdGetDatum(InvalidOid);
+		values[Anum_pg_statistic_stacoll1 - 1 + i] =
+			ObjectIdGetDatum(InvalidOid);
 		nulls[Anum_pg_statistic_stacoll1 - 1 + i] = false;
 	}
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);

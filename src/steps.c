@@ -377,9 +377,9 @@ departement(const char *text)
 {
 	size_t		len = strlen(text);
 	bool		corsican = text[0] == '2' &&
-		(text[1] == 'A' || text[1] == 'B');
+	(text[1] == 'A' || text[1] == 'B');
 	bool		overseas = strncmp(text, "97", 2) == 0 ||
-		strncmp(text, "98", 2) == 0;
+	strncmp(text, "98", 2) == 0;
 	size_t		wanted = overseas ? 3 : 2;
 
 	if (len < wanted || len > 5 || !all_digits(text + 2, len - 2) ||

@@ -317,7 +317,7 @@ spread(ApigouvScanState *state, List *tasks, int position,
 		foreach(lc2, values)
 		{
 			ApigouvTask *task = lnext(values, lc2) == NULL
-				? lfirst(lc) : copy_task(state, lfirst(lc));
+			? lfirst(lc) : copy_task(state, lfirst(lc));
 
 			put_value(task, position, param->column, op, lfirst(lc2));
 			result = lappend(result, task);
@@ -516,7 +516,7 @@ constants_allow(const ApigouvScanState *state, const ApigouvRoute *route,
 									  binding->is_array, &sendable);
 		foreach(lc, texts)
 			allowed |= lfirst(lc) != NULL &&
-				strcmp(lfirst(lc), constant) == 0;
+			strcmp(lfirst(lc), constant) == 0;
 		if (!allowed)
 			return false;
 	}

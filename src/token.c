@@ -157,7 +157,7 @@ raise_no_token(const ApigouvOptions *options, Oid userid,
 {
 	const char *error = apigouv_json_string(apigouv_json_get(reply, "error"));
 	const char *description =
-		apigouv_json_string(apigouv_json_get(reply, "error_description"));
+	apigouv_json_string(apigouv_json_get(reply, "error_description"));
 	bool		refused = transfer->status == 400 || transfer->status == 401;
 
 	if (transfer->failure != APIGOUV_FAILURE_NONE)

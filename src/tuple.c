@@ -164,7 +164,7 @@ static void
 own_projection(ApigouvTupler *tupler, ApigouvProjection *projection)
 {
 	MemoryContextCallback *callback =
-		MemoryContextAllocZero(tupler->cxt, sizeof(MemoryContextCallback));
+	MemoryContextAllocZero(tupler->cxt, sizeof(MemoryContextCallback));
 
 	callback->func = free_projection;
 	callback->arg = projection;

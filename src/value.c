@@ -155,7 +155,7 @@ paris(void)
 	return zone;
 }
 
-/* Two or more digits at *p, up to a number of them; false if there are fewer. */
+/* A number of digits at *p; false if there are fewer. */
 static bool
 read_digits(const char **p, int ndigits, int *value)
 {
@@ -369,7 +369,7 @@ apigouv_value_from_text(const ApigouvTarget *target, char *utf8)
 	}
 }
 
-/* Whole JSON text of a value, strings with their quotes, in server encoding. */
+/* JSON text of a value, strings with their quotes, in server encoding. */
 static char *
 json_text(const ApigouvValue *value)
 {
@@ -480,6 +480,7 @@ Datum
 apigouv_value_array(const ApigouvTarget *target, const ApigouvValue *array,
 					const char *element_path, bool sorted, bool empty_is_null)
 {
+	FmgrInfo   *input = unconstify(FmgrInfo *, &target->element_input);
 	char	  **texts;
 	int			n;
 	Datum	   *items;
@@ -500,7 +501,7 @@ apigouv_value_array(const ApigouvTarget *target, const ApigouvValue *array,
 		nulls[i] = texts[i] == NULL;
 		items[i] = (Datum) 0;
 		if (texts[i] != NULL)
-			items[i] = InputFunctionCall(unconstify(FmgrInfo *, &target->element_input),
+			items[i] = InputFunctionCall(input,
 										 pg_any_to_server(texts[i],
 														  strlen(texts[i]),
 														  PG_UTF8),

@@ -24,7 +24,7 @@ typedef struct ApigouvReply
 	bool		forgotten;		/* a newer one stands under the same key */
 	SubTransactionId subid;		/* that asked first */
 	int			users;			/* memory contexts that hold it */
-	bool		suspect;		/* unfinished when its subtransaction aborted */
+	bool		suspect;		/* its subtransaction aborted meanwhile */
 } ApigouvReply;
 
 extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,

@@ -11,7 +11,8 @@
  *	   accepts it; what is only skipped may be wrong in UTF-8, surrogate
  *	   pairs and \u0000 alone.  Two rules are ours: 512 containers deep is the
  *	   most, and a number may be larger than a C type (the column's type says
- *	   what fits).  A NUL byte is always wrong; jansson loses it after a number;
+ *	   what fits).  A NUL byte is always wrong; jansson loses one that follows
+ *	   a number;
  *	 - a reply cut in any way, in buffers of the exact size that move at each
  *	   piece, gives the rows, the envelope and the error that it gives whole;
  *	 - rows and values are those of jansson's tree.
@@ -248,7 +249,8 @@ compare_row(const Case *c, const ApigouvValue *values, long row)
 static size_t
 grow(const Case *c, unsigned *seed, size_t have)
 {
-	size_t		most = c->seed % 4 == 0 ? 1 : c->seed % 4 == 1 ? 16 : c->len / 4;
+	size_t		most = c->seed % 4 == 0 ? 1
+		: c->seed % 4 == 1 ? 16 : c->len / 4;
 
 	if (most < c->len / 64)
 		most = c->len / 64;
@@ -262,7 +264,8 @@ read_document(const Case *c, bool in_pieces)
 {
 	ApigouvRowstream *stream = apigouv_rowstream_create(c->projection);
 	ApigouvValue values[NROW];
-	Trace		trace = {14695981039346656037u, 0, APIGOUV_ROW_MORE, NULL, 0, false};
+	Trace		trace = {14695981039346656037u, 0, APIGOUV_ROW_MORE, NULL, 0,
+	false};
 	unsigned	seed = c->seed;
 	size_t		have = in_pieces ? 0 : c->len;
 	bool		complete = !in_pieces;
@@ -328,7 +331,7 @@ depth_of(const char *p, size_t len)
 	return deepest;
 }
 
-/* Is the document right, as jansson says?  Returns whether its structure is. */
+/* Is the document right, as jansson says?  Tells if its structure is. */
 static bool
 judge(const Case *c, bool nul_ok, size_t flags)
 {

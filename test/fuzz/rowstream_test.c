@@ -657,7 +657,8 @@ check_giant(const char *rows, const char *before, const char *after,
 	for (;;)
 	{
 		readings += have >= stream->retry_at;
-		result = apigouv_rowstream_next(stream, text, have, have == SIZE, &value);
+		result = apigouv_rowstream_next(stream, text, have, have == SIZE,
+										&value);
 		given += result == APIGOUV_ROW;
 		if (result == APIGOUV_ROW_MORE)
 			have += PIECE;
@@ -709,7 +710,8 @@ check_memory(void)
 	long		before;
 	int			rows = 0;
 
-	for (allocation_that_fails = 0; projection == NULL; allocation_that_fails++)
+	for (allocation_that_fails = 0; projection == NULL;
+		 allocation_that_fails++)
 	{
 		allocations = 0;
 		projection = apigouv_projection_create("r[]", 2, paths, 2, envelope,
