@@ -13,7 +13,9 @@ DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md
 
 # REGRESS is listed by hand: sql/ also holds the install scripts
-REGRESS =
+REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
+	prepared region routes union union_restrict purpose tensions paging paging_changes \
+	rescan joins explain types
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

@@ -37,7 +37,7 @@
 #include <curl/curl.h>
 
 #include "attempt.h"
-#include "compat_curl.h"
+#include "compat.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 

@@ -205,6 +205,10 @@ is_well_formed(const ApigouvParam *param, const char *wire)
 	/* an empty text switches a filter off, or changes the path */
 	if (*wire == '\0' || strlen(wire) > MAX_WIRE_BYTES)
 		return false;
+	/* servers take these for another path, even percent-encoded */
+	if (param->place == APIGOUV_IN_PATH &&
+		(strcmp(wire, ".") == 0 || strcmp(wire, "..") == 0))
+		return false;
 	if (param->check == APIGOUV_CHECK_SIRET && !apigouv_check_siret(wire))
 		return false;
 	if (param->check == APIGOUV_CHECK_SIREN && !apigouv_check_siren(wire))

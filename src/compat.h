@@ -79,6 +79,22 @@
 /* Of a function that does not return; the server's word changed with 18. */
 #define APIGOUV_NORETURN __attribute__((noreturn))
 
+/* libcurl, where its header comes first. */
+#if defined(LIBCURL_VERSION_NUM) && LIBCURL_VERSION_NUM < 0x075700
+#error "apigouv_fdw needs libcurl 7.87 or later"
+#endif
+
+/*
+ * A set of events for the backend's life: the first argument was a memory
+ * context before 17, and is a resource owner since.
+ */
+#if PG_VERSION_NUM >= 170000
+#define apigouv_create_wait_set(nevents) CreateWaitEventSet(NULL, nevents)
+#else
+#define apigouv_create_wait_set(nevents) \
+	CreateWaitEventSet(TopMemoryContext, nevents)
+#endif
+
 /* Wait event: one for every wait before 17, which has custom names. */
 #define APIGOUV_WAIT_EVENT PG_WAIT_EXTENSION
 

@@ -404,7 +404,7 @@ raise_unreadable(const ApigouvScanState *state, const ApigouvPage *page,
 			 errdetail("Reading stopped at byte %zu of %zu; the content type is \"%s\"%s%s.",
 					   offset, transfer->body_len, transfer->content_type,
 					   transfer->request_id[0] ? "; X-Request-Id: " : "",
-					   transfer->request_id)));
+					   apigouv_reply_request_id(transfer))));
 }
 
 /* Read a whole reply for the values around its rows. */
@@ -565,7 +565,8 @@ raise_not_object(const ApigouvScanState *state, const ApigouvTask *task,
 			 errmsg("could not read the response of foreign server \"%s\": row %d is not an object",
 					state->options->server_name, task->page_rows),
 			 transfer->request_id[0]
-			 ? errdetail("X-Request-Id: %s.", transfer->request_id) : 0));
+			 ? errdetail("X-Request-Id: %s.", apigouv_reply_request_id(transfer))
+			 : 0));
 }
 
 /* Give a row of the page being read, unless it came before. */
@@ -638,7 +639,8 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 				 errmsg("response of foreign server \"%s\" has no \"%s\"",
 						state->options->server_name, route->rows_path),
 				 transfer->request_id[0]
-				 ? errdetail("X-Request-Id: %s.", transfer->request_id) : 0));
+				 ? errdetail("X-Request-Id: %s.", apigouv_reply_request_id(transfer))
+				 : 0));
 	if (!apigouv_page_ended(state, task, page, total))
 		return;
 	if (state->options->table->is_union && task->emitted == 0 &&

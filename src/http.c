@@ -35,7 +35,7 @@
 #include <limits.h>
 
 #include "attempt.h"
-#include "compat_curl.h"
+#include "compat.h"
 #include "http.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"

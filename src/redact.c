@@ -4,8 +4,9 @@
  *		Text that comes from outside, made fit for a message.
  *
  * What an upstream writes in an error may hold control characters, another
- * encoding, a link to a document, or far too many words.  Links are secrets
- * (whoever holds one can read the document), so none passes.
+ * encoding, a link to a document, the token that was sent to it, or far too
+ * many words.  Links are secrets (whoever holds one can read the document),
+ * so none passes; nor does any secret that this backend has used.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,11 +14,64 @@
 
 #include "common/string.h"
 #include "mb/pg_wchar.h"
+#include "utils/memutils.h"
 
-#include "reply.h"
+#include "redact.h"
 
-/* What replaces a link in a message. */
+/* What replaces a link, and a secret, in a message. */
 #define LINK_REDACTED "[link]"
+#define SECRET_REDACTED "[secret]"
+
+/* Longest secret looked for beyond the text that is kept, in bytes. */
+#define MAX_SECRET_BYTES 4096
+
+/* Secrets remembered: as many as a backend is likely to use. */
+#define MAX_SECRETS 32
+
+static char *secrets[MAX_SECRETS];
+static int	next_secret = 0;
+
+/*
+ * apigouv_redact_remember
+ *		Let no text of an upstream repeat this secret from now on.
+ */
+void
+apigouv_redact_remember(const char *secret)
+{
+	if (secret == NULL || *secret == '\0')
+		return;
+	for (int i = 0; i < MAX_SECRETS; i++)
+	{
+		if (secrets[i] != NULL && strcmp(secrets[i], secret) == 0)
+			return;
+	}
+	if (secrets[next_secret] != NULL)
+		pfree(secrets[next_secret]);
+	secrets[next_secret] = MemoryContextStrdup(TopMemoryContext, secret);
+	next_secret = (next_secret + 1) % MAX_SECRETS;
+}
+
+/* Length of a secret that starts here, or 0. */
+static size_t
+secret_length(const char *text, const char *end)
+{
+	for (int i = 0; i < MAX_SECRETS; i++)
+	{
+		size_t		len = secrets[i] ? strlen(secrets[i]) : 0;
+
+		if (len > 0 && len <= (size_t) (end - text) &&
+			memcmp(text, secrets[i], len) == 0)
+			return len;
+	}
+	return 0;
+}
+
+/* Does a text hold a link? */
+bool
+apigouv_redact_has_link(const char *text)
+{
+	return strstr(text, "://") != NULL;
+}
 
 /* Length of a link that starts here, or 0. */
 static size_t
@@ -38,7 +92,7 @@ link_length(const char *text, const char *end)
 /*
  * apigouv_clean_text
  *		A text of an upstream for a message: in the server's encoding, on one
- *		line, without links, of at most `most` bytes.
+ *		line, without links and secrets, of at most `most` bytes.
  *
  * Text that is not valid UTF-8 loses its bytes above 127.  Palloc'd.
  */
@@ -50,22 +104,25 @@ apigouv_clean_text(const char *text, size_t len, size_t most)
 	char	   *clean;
 	char	   *out;
 
-	len = Min(len, most * 4);
+	len = Min(len, most * 4 + MAX_SECRET_BYTES);
 	len = pg_encoding_mbcliplen(PG_UTF8, text, len, len);
 	valid = pg_encoding_verifymbstr(PG_UTF8, text, len) == (int) len;
 	end = text + len;
-	clean = palloc(len * (sizeof(LINK_REDACTED)) + 1);
+	clean = palloc(len * sizeof(SECRET_REDACTED) + 1);
 	out = clean;
 	while (text < end)
 	{
 		size_t		link = link_length(text, end);
+		size_t		secret = secret_length(text, end);
 		unsigned char c = (unsigned char) *text;
 
-		if (link > 0)
+		if (link > 0 || secret > 0)
 		{
-			memcpy(out, LINK_REDACTED, sizeof(LINK_REDACTED) - 1);
-			out += sizeof(LINK_REDACTED) - 1;
-			text += link;
+			const char *word = link > 0 ? LINK_REDACTED : SECRET_REDACTED;
+
+			memcpy(out, word, strlen(word));
+			out += strlen(word);
+			text += Max(link, secret);
 			continue;
 		}
 		text++;

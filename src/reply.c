@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "json.h"
+#include "redact.h"
 #include "reply.h"
 
 /* Longest error body looked into, in bytes. */
@@ -449,6 +450,18 @@ sqlstate_of(ApigouvVerdict verdict)
 	}
 }
 
+/*
+ * apigouv_reply_request_id
+ *		The reply's X-Request-Id for a message, palloc'd.
+ */
+char *
+apigouv_reply_request_id(const ApigouvTransfer *transfer)
+{
+	return apigouv_clean_text(transfer->request_id,
+							  strlen(transfer->request_id),
+							  sizeof(transfer->request_id));
+}
+
 /* What an error's DETAIL says of a reply. */
 static char *
 detail_of(const ApigouvTransfer *transfer, const ApigouvJudgement *judgement)
@@ -467,7 +480,8 @@ detail_of(const ApigouvTransfer *transfer, const ApigouvJudgement *judgement)
 	if (*end != '.' && *end != '!' && *end != '?')
 		appendStringInfoChar(&buf, '.');
 	if (transfer->request_id[0] != '\0')
-		appendStringInfo(&buf, " X-Request-Id: %s.", transfer->request_id);
+		appendStringInfo(&buf, " X-Request-Id: %s.",
+						 apigouv_reply_request_id(transfer));
 	return buf.data;
 }
 

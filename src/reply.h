@@ -29,6 +29,7 @@ extern bool apigouv_reply_wants_retry(const ApigouvApi *api,
 									  const ApigouvRoute *route, int retries,
 									  const ApigouvTransfer *transfer,
 									  int *delay_ms);
+extern char *apigouv_reply_request_id(const ApigouvTransfer *transfer);
 extern char *apigouv_reply_describe(const ApigouvTransfer *transfer,
 									const ApigouvJudgement *judgement);
 extern void apigouv_reply_raise(const ApigouvOptions *options,
@@ -36,8 +37,5 @@ extern void apigouv_reply_raise(const ApigouvOptions *options,
 								const ApigouvTransfer *transfer,
 								const ApigouvJudgement *judgement)
 			APIGOUV_NORETURN;
-
-/* redact.c */
-extern char *apigouv_clean_text(const char *text, size_t len, size_t most);
 
 #endif							/* APIGOUV_REPLY_H */

@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "json.h"
+#include "redact.h"
 #include "reply.h"
 #include "token.h"
 
@@ -239,6 +240,7 @@ obtain_token(const ApigouvOptions *options, Oid userid,
 
 	life_s = apigouv_json_integer(apigouv_json_get(reply, "expires_in"), 0);
 	life_s = Min(life_s, MAX_TOKEN_LIFE_S) - options->api->renew_before_s;
+	apigouv_redact_remember(text);
 	token->token = MemoryContextStrdup(token_cxt, text);
 	token->ends_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 Max(life_s, 0) * 1000);
@@ -330,6 +332,8 @@ apigouv_token_header(const ApigouvOptions *options, Oid userid,
 	const AccessToken *token;
 
 	*generation = 0;
+	apigouv_redact_remember(secrets->token);
+	apigouv_redact_remember(secrets->client_secret);
 	switch (options->api->auth)
 	{
 		case APIGOUV_AUTH_NONE:

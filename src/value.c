@@ -28,6 +28,7 @@
 #include "utils/numeric.h"
 
 #include "compat.h"
+#include "redact.h"
 #include "value.h"
 
 /* Time zone of a time without offset, and of dates given as seconds. */
@@ -331,6 +332,30 @@ integer_datum(const ApigouvTarget *target, char *text)
 }
 
 /*
+ * refuse_link
+ *		Raise an error for a link where its type cannot hold one.
+ *
+ * The type's input function would repeat it in its message.
+ */
+static void
+refuse_link(const ApigouvTarget *target, const char *text)
+{
+	char		category;
+	bool		preferred;
+
+	if (!apigouv_redact_has_link(text))
+		return;
+	get_type_category_preferred(target->base_type, &category, &preferred);
+	if (category == TYPCATEGORY_STRING || target->base_type == JSONBOID ||
+		target->base_type == JSONOID)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("invalid input for type %s: a link",
+					format_type_be(target->type))));
+}
+
+/*
  * apigouv_value_from_text
  *		A value of the target's type from its text in UTF-8.
  *
@@ -343,6 +368,7 @@ apigouv_value_from_text(const ApigouvTarget *target, char *utf8)
 	DateADT		date;
 	bool		ok;
 
+	refuse_link(target, text);
 	switch (target->type)
 	{
 		case DATEOID:
@@ -378,6 +404,9 @@ json_text(const ApigouvValue *value)
 
 	if (why != NULL)
 		raise_bad_json(why);
+	/* jsonb's own error would quote the text around it */
+	if (apigouv_value_check(value, false) != NULL)
+		raise_nul();
 	initStringInfo(&buf);
 	if (value->kind == APIGOUV_STRING)
 		appendStringInfoChar(&buf, '"');

@@ -1,0 +1,15 @@
+/*-------------------------------------------------------------------------
+ *
+ * redact.h
+ *		Text that comes from outside, made fit for a message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_REDACT_H
+#define APIGOUV_REDACT_H
+
+extern char *apigouv_clean_text(const char *text, size_t len, size_t most);
+extern void apigouv_redact_remember(const char *secret);
+extern bool apigouv_redact_has_link(const char *text);
+
+#endif							/* APIGOUV_REDACT_H */
