@@ -162,7 +162,8 @@ count_page(ApigouvScanState *state, ApigouvPage *page)
 	if (page->counted)
 		return;
 	page->counted = true;
-	state->counts.pages++;
+	if (!page->begun)
+		state->counts.pages++;
 	if (page->ours)
 	{
 		state->counts.attempts += page->reply->transfer->attempts;
@@ -745,6 +746,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			read_envelope(state, task, page, reader);
 		open_stream(state, &task->stream, reader);
 		task->page_rows = 0;
+		page->begun = true;
+		state->counts.pages++;
 	}
 
 	for (;;)

@@ -36,8 +36,11 @@
 #include "compat.h"
 #include "route.h"
 
-/* Cost of one row on its way from the API, parsing included. */
-#define ROW_COST 1.0
+/*
+ * Cost of one row of a list: the API's work, its way here, parsing.  About
+ * 0.2 ms where a request of cost 2000 takes 100 ms.
+ */
+#define ROW_COST 4.0
 
 /* Cost of a path that must lose against any other. */
 #define KEYLESS_COST (3 * disable_cost)

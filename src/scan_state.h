@@ -51,6 +51,7 @@ typedef struct ApigouvPage
 {
 	ApigouvBuilt built;
 	ApigouvReply *reply;
+	bool		begun;			/* its rows are being read */
 	bool		counted;		/* its transfer is in the counts */
 	bool		ours;			/* this scan sent it */
 	int			size;			/* rows asked for; 0 = not paged */

@@ -309,7 +309,9 @@ integer_datum(const ApigouvTarget *target, char *text)
 {
 	Datum		number;
 
-	if (strspn(text, "+-0123456789") == strlen(text))
+	/* not a number at all: the type says so in its own words */
+	if (strspn(text, "+-0123456789") == strlen(text) ||
+		strspn(text, "+-0123456789.eE") != strlen(text))
 		return InputFunctionCall(unconstify(FmgrInfo *, &target->input), text,
 								 target->ioparam, target->typmod);
 	number = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
