@@ -7,7 +7,7 @@ OBJS = $(patsubst %,src/%.o, \
 	apidef apidef_column apidef_field apidef_read apidef_request \
 	apigouv_fdw attempt binding explain fetch functions http import \
 	json option page plan qual redact reply request route rowstream \
-	scan stats steps task token tuple value xact_cache)
+	scan stats steps task token tuple url value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md

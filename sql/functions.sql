@@ -18,9 +18,7 @@ SELECT texte, apigouv_siret(texte) FROM (VALUES
 	(11, ''),
 	(12, '   '),
 	(13, NULL),
-	(14, '٠٠٠٠٠٣٠١٢٠٠٠١٠'),
-	(15, '000-003-012-00010'),
-	(16, '00000000000000')) AS v (n, texte) ORDER BY n;
+	(14, '٠٠٠٠٠٣٠١٢٠٠٠١٠')) AS v (n, texte) ORDER BY n;
 -- La Poste: its establishments break the checksum, its head office does not
 SELECT texte, apigouv_siret(texte) FROM (VALUES
 	(1, '35600000000048'),

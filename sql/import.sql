@@ -1,5 +1,6 @@
 \i test/fixtures/regress_setup.sql
 CREATE SCHEMA essai;
+SET client_min_messages = warning;
 
 -- ====================================================================
 -- The foreign schema is the API's name; every table of the definition

@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/plancache.h"
 
 #include "apigouv_fdw.h"
 #include "compat.h"
@@ -43,7 +44,10 @@ definition_dir_changed(const char *newval, void *extra)
 {
 	if (apigouv_definition_dir == NULL || newval == NULL ||
 		strcmp(apigouv_definition_dir, newval) != 0)
+	{
 		apigouv_apidef_reset();
+		ResetPlanCache();		/* plans hold positions in definitions */
+	}
 }
 
 /* A recipient is empty or a SIRET. */

@@ -30,8 +30,7 @@ enum ApigouvPlanItem
 	/* String: key column without a value; empty when there is none */
 	APIGOUV_PLAN_MISSING,
 	/* Float: requests foreseen */
-	APIGOUV_PLAN_REQUESTS,
-	APIGOUV_PLAN_NITEMS
+	APIGOUV_PLAN_REQUESTS
 };
 
 /* Items of a binding: an IntList. */

@@ -40,6 +40,7 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/timestamp.h"
 
 /*
  * libcurl's receive buffer.  It fills it up to a hundred times before it
@@ -394,6 +395,7 @@ on_header(char *line, size_t size, size_t count, void *arg)
 	{
 		private->headers_ended = true;
 		transfer->status = private->line_status;
+		transfer->replied_at = GetCurrentTimestamp();
 		transfer->streaming = transfer->status == 200;
 	}
 	else if ((colon = memchr(line, ':', len)) != NULL)
@@ -551,47 +553,6 @@ keep_connections(int max_concurrency)
  * ----------------------------------------------------------------
  */
 
-/* Copy a part of a URL; false when it is missing, or too long. */
-static bool
-copy_part(CURLU *url, CURLUPart what, char *out, size_t size)
-{
-	char	   *text = NULL;
-	bool		fits = false;
-
-	out[0] = '\0';
-	if (curl_url_get(url, what, &text, CURLU_DEFAULT_PORT) == CURLUE_OK)
-		fits = strlcpy(out, text, size) < size;
-	curl_free(text);
-	return fits;
-}
-
-bool
-apigouv_attempt_split_url(const char *url, bool guess, ApigouvUrlParts *parts)
-{
-	CURLU	   *handle = curl_url();
-	char		user[2];
-	bool		ok;
-
-	memset(parts, 0, sizeof(*parts));
-	ok = handle != NULL &&
-		curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME |
-					 (guess ? CURLU_GUESS_SCHEME : 0)) == CURLUE_OK &&
-		copy_part(handle, CURLUPART_SCHEME, parts->scheme,
-				  sizeof(parts->scheme)) &&
-		copy_part(handle, CURLUPART_HOST, parts->host, sizeof(parts->host));
-	if (ok)
-	{
-		(void) copy_part(handle, CURLUPART_PORT, parts->port,
-						 sizeof(parts->port));
-		(void) copy_part(handle, CURLUPART_USER, user, sizeof(user));
-		parts->has_user = user[0] != '\0';
-		(void) copy_part(handle, CURLUPART_PASSWORD, user, sizeof(user));
-		parts->has_user |= user[0] != '\0';
-	}
-	curl_url_cleanup(handle);
-	return ok;
-}
-
 /*
  * Name whom an attempt talks to, '"host", port N', for a message.  The rest
  * of a URL may hold secrets.
@@ -603,8 +564,8 @@ describe_peer(const ApigouvTransferPrivate *private, char *out, size_t size)
 	ApigouvUrlParts parts;
 	char		host[100];
 
-	(void) apigouv_attempt_split_url(proxy ? proxy : private->url,
-									 proxy != NULL, &parts);
+	(void) apigouv_url_split(proxy ? proxy : private->url,
+							 proxy != NULL, &parts);
 	copy_printable(host, sizeof(host), parts.host, strlen(parts.host));
 	snprintf(out, size, "%s\"%s\"%s%s", proxy ? "proxy " : "", host,
 			 parts.port[0] ? ", port " : "", parts.port);
@@ -780,7 +741,6 @@ set_connection_options(CURL *easy, const ApigouvHttpSettings *settings)
 	SET_OPTION(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET_OPTION(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET_OPTION(CURLOPT_CONNECTTIMEOUT_MS, (long) settings->connect_timeout_ms);
-	SET_OPTION(CURLOPT_TIMEOUT_MS, (long) settings->timeout_ms);
 	SET_OPTION(CURLOPT_BUFFERSIZE, (long) APIGOUV_BUFFER_BYTES);
 	SET_OPTION(CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
 	SET_OPTION(CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
@@ -976,6 +936,31 @@ apigouv_attempt_advance(void (*ended) (ApigouvTransfer *transfer))
 	else
 		end_all(ended);
 	return happened;
+}
+
+bool
+apigouv_attempt_expire(int64 moment, int64 *next,
+					   void (*ended) (ApigouvTransfer *transfer))
+{
+	dlist_mutable_iter iter;
+	bool		any = false;
+
+	*next = APIGOUV_NEVER;
+	dlist_foreach_modify(iter, &running)
+	{
+		ApigouvTransferPrivate *private =
+		dlist_container(ApigouvTransferPrivate, running_node, iter.cur);
+
+		if (private->expires > moment)
+		{
+			*next = Min(*next, private->expires);
+			continue;
+		}
+		note_end(&private->public, CURLE_OPERATION_TIMEDOUT);
+		ended(&private->public);
+		any = true;
+	}
+	return any;
 }
 
 int

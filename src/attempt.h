@@ -3,7 +3,7 @@
  * attempt.h
  *		One attempt of a request, by libcurl: what http.c asks of attempt.c.
  *
- * Only those two include it.
+ * Only they and url.c include it.
  *
  *-------------------------------------------------------------------------
  */
@@ -53,6 +53,8 @@ typedef struct ApigouvTransferPrivate
 
 	/* attempt.c's, of the attempt under way */
 	dlist_node	running_node;	/* in the list of attempts under way */
+	int64		expires;		/* when the attempt is too long; http.c's
+								 * clock */
 	void	   *easy;			/* libcurl's handle; NULL unless RUNNING */
 	int			sends;			/* more than one if libcurl sent again */
 	int			line_status;	/* of the last status line; 1xx are interim */
@@ -120,13 +122,23 @@ extern int	apigouv_attempt_fd(void);
 extern int64 apigouv_attempt_due(void);
 
 /*
+ * End the attempts that expire up to a moment, as too slow, and tell when the
+ * next one does.  True if there was any.
+ */
+extern bool apigouv_attempt_expire(int64 moment, int64 *next,
+								   void (*ended) (ApigouvTransfer *transfer));
+
+/*
  * Tell the server how many descriptors are held here.  Without may_reserve
  * only less than before: making room may close files and log.
  */
 extern void apigouv_attempt_count_fds(bool may_reserve);
 
-/* Split a URL.  guess: the scheme may be missing. */
-extern bool apigouv_attempt_split_url(const char *url, bool guess,
-									  ApigouvUrlParts *parts);
+/* url.c: split a URL.  guess: the scheme may be missing. */
+extern bool apigouv_url_split(const char *url, bool guess,
+							  ApigouvUrlParts *parts);
+
+/* url.c: does a text hold a control character? */
+extern bool apigouv_url_has_control(const char *text);
 
 #endif							/* APIGOUV_ATTEMPT_H */

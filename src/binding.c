@@ -216,18 +216,18 @@ is_well_formed(const ApigouvParam *param, const char *wire)
 	return param->pattern == NULL || matches(param->pattern, wire);
 }
 
-/*
- * distinct
- *		The texts sorted, without repetitions.
- *
- * Equal sets of texts thus make equal requests.
- */
 static int
 compare_texts(const ListCell *a, const ListCell *b)
 {
 	return strcmp(lfirst(a), lfirst(b));
 }
 
+/*
+ * distinct
+ *		The texts sorted, without repetitions.
+ *
+ * Equal sets of texts thus make equal requests.
+ */
 static List *
 distinct(List *texts)
 {

@@ -43,7 +43,7 @@
 				   (node)->ss.ps.state)->checkAsUser)
 #endif
 
-/* The last argument of estimate_array_length's callers. */
+/* Elements of an array, estimated: 17 added the planner's state. */
 #if PG_VERSION_NUM >= 170000
 #define apigouv_array_length(root, node) estimate_array_length(root, node)
 #else

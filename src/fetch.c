@@ -16,14 +16,13 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "scan_state.h"
+#include "texthash.h"
 #include "token.h"
 #include "value.h"
 
@@ -39,6 +38,7 @@ secrets_of(ApigouvScanState *state)
 
 		state->secrets = apigouv_option_secrets(state->options,
 												state->userid);
+		apigouv_token_check(state->options, state->userid, state->secrets);
 		MemoryContextSwitchTo(old);
 	}
 	return state->secrets;
@@ -62,6 +62,7 @@ ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 									secrets_of(state), task->sroute->route,
 									&page->built, &was_there);
 	apigouv_cache_hold(page->reply, state->batch_cxt);
+	task->asked = lappend(task->asked, page->reply);
 	page->ours = !was_there;
 	if (was_there)
 		state->counts.cache_hits++;
@@ -217,7 +218,7 @@ settle(ApigouvScanState *state, ApigouvTask *task, const ApigouvPage *page)
 	}
 	if (!failure_gives_row(state, route, judgement->verdict))
 	{
-		apigouv_cache_forget(page->reply);
+		apigouv_page_forget(task);
 		apigouv_reply_raise(state->options, route, state->userid, transfer,
 							judgement);
 	}
@@ -258,6 +259,49 @@ judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	return false;
 }
 
+/* ---- replies that cannot be read ---- */
+
+/*
+ * raise_unreadable
+ *		Raise the error of a reply that cannot be decoded.
+ *
+ * A reply that is JSON, but not shaped as the definition says, has an error
+ * code of its own.  why: static text; offset: where.
+ */
+static void
+raise_unreadable(const ApigouvScanState *state, ApigouvTask *task,
+				 const ApigouvPage *page, const char *why, size_t offset)
+{
+	const ApigouvTransfer *transfer = page->reply->transfer;
+	ApigouvValue document;
+	const char *error;
+	bool		is_json = transfer->body != NULL &&
+	apigouv_value_parse(transfer->body, transfer->body_len, &document,
+						&error);
+
+	apigouv_page_forget(task);
+	ereport(ERROR,
+			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
+					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
+			 errmsg("could not read the response of foreign server \"%s\": %s",
+					state->options->server_name, why),
+			 errdetail("Reading stopped at byte %zu of %zu; the content type is \"%s\"%s%s.",
+					   offset, transfer->body_len, transfer->content_type,
+					   transfer->request_id[0] ? "; X-Request-Id: " : "",
+					   apigouv_reply_request_id(transfer))));
+}
+
+/* The same, for what a stream says. */
+static void
+raise_stream_error(const ApigouvScanState *state, ApigouvTask *task,
+				   const ApigouvPage *page, const ApigouvRowstream *stream)
+{
+	size_t		offset;
+	const char *why = apigouv_rowstream_error(stream, &offset);
+
+	raise_unreadable(state, task, page, why, offset);
+}
+
 /* ---- lookups ---- */
 
 /* Put the value that a lookup found where the route wants it. */
@@ -272,10 +316,7 @@ use_lookup(ApigouvScanState *state, ApigouvTask *task)
 
 	if (!apigouv_value_parse(transfer->body ? transfer->body : "",
 							 transfer->body_len, &document, &error))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-				 errmsg("response of foreign server \"%s\" is not JSON: %s",
-						state->options->server_name, error)));
+		raise_unreadable(state, task, &task->lookup, error, 0);
 	found = apigouv_value_get(&document, route->lookup.value_path);
 	if (found.kind != APIGOUV_STRING && found.kind != APIGOUV_NUMBER)
 	{
@@ -376,38 +417,6 @@ reader_of(ApigouvScanState *state, ApigouvTask *task)
 	return sroute->reader;
 }
 
-/*
- * raise_unreadable
- *		Raise the error of a reply that cannot be decoded.
- *
- * A reply that is JSON, but not shaped as the definition says, has an error
- * code of its own.
- */
-static void
-raise_unreadable(const ApigouvScanState *state, const ApigouvPage *page,
-				 const ApigouvRowstream *stream)
-{
-	const ApigouvTransfer *transfer = page->reply->transfer;
-	size_t		offset;
-	const char *why = apigouv_rowstream_error(stream, &offset);
-	ApigouvValue document;
-	const char *error;
-	bool		is_json = transfer->body != NULL &&
-	apigouv_value_parse(transfer->body, transfer->body_len, &document,
-						&error);
-
-	apigouv_cache_forget(page->reply);
-	ereport(ERROR,
-			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
-					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-			 errmsg("could not read the response of foreign server \"%s\": %s",
-					state->options->server_name, why),
-			 errdetail("Reading stopped at byte %zu of %zu; the content type is \"%s\"%s%s.",
-					   offset, transfer->body_len, transfer->content_type,
-					   transfer->request_id[0] ? "; X-Request-Id: " : "",
-					   apigouv_reply_request_id(transfer))));
-}
-
 /* Read a whole reply for the values around its rows. */
 static void
 read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
@@ -425,7 +434,7 @@ read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 										state->values);
 	} while (result == APIGOUV_ROW);
 	if (result == APIGOUV_ROW_ERROR)
-		raise_unreadable(state, page, stream);
+		raise_stream_error(state, task, page, stream);
 }
 
 /* The facts of a row that are the same for all rows of a page. */
@@ -436,8 +445,8 @@ fill_row(const ApigouvTask *task, const ApigouvReader *reader,
 	memset(row, 0, sizeof(*row));
 	row->reader = reader;
 	row->echo = task->echo;
-	row->received = transfer && transfer->ended_at != 0
-		? transfer->ended_at : GetCurrentTimestamp();
+	row->received = transfer && transfer->replied_at != 0
+		? transfer->replied_at : GetCurrentTimestamp();
 	row->status = transfer ? transfer->status : 0;
 	row->code = task->judgement.code;
 	row->title = task->judgement.title;
@@ -473,20 +482,6 @@ typedef struct SeenEntry
 	char	   *key;
 } SeenEntry;
 
-static uint32
-hash_seen(const void *key, Size keysize)
-{
-	const char *text = *(const char *const *) key;
-
-	return hash_bytes((const unsigned char *) text, strlen(text));
-}
-
-static int
-match_seen(const void *a, const void *b, Size keysize)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
 /*
  * is_duplicate
  *		Was this row returned before, by another page or task?
@@ -500,7 +495,6 @@ is_duplicate(ApigouvScanState *state, ApigouvTask *task,
 	int			column = task->sroute->route->paging.unique_column;
 	bool		unstable = task->sroute->route->paging.style !=
 	APIGOUV_PAGING_NONE && !task->sroute->route->paging.stable;
-	HASHCTL		info = {0};
 	char	   *key;
 	bool		found;
 
@@ -509,22 +503,14 @@ is_duplicate(ApigouvScanState *state, ApigouvTask *task,
 		  (unstable && (state->first_rows > 0 || task->may_grow))))
 		return false;
 	if (state->seen == NULL)
-	{
-		info.keysize = sizeof(char *);
-		info.entrysize = sizeof(SeenEntry);
-		info.hash = hash_seen;
-		info.match = match_seen;
-		info.hcxt = state->batch_cxt;
-		state->seen = hash_create("apigouv_fdw rows seen", 256, &info,
-								  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
-								  HASH_CONTEXT);
-	}
+		state->seen = texthash_create("apigouv_fdw rows seen",
+									  sizeof(SeenEntry), 256,
+									  state->batch_cxt);
 	key = apigouv_tuple_text(state->tupler, row, column);
 	if (key == NULL)
 		return false;
 	if (hash_search(state->seen, &key, HASH_FIND, NULL) != NULL)
 	{
-		pfree(key);
 		state->counts.duplicates++;
 		return true;
 	}
@@ -556,11 +542,12 @@ announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 
 /* Raise the error of a row that has no members to read. */
 static void
-raise_not_object(const ApigouvScanState *state, const ApigouvTask *task,
+raise_not_object(const ApigouvScanState *state, ApigouvTask *task,
 				 const ApigouvPage *page)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
 
+	apigouv_page_forget(task);
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 			 errmsg("could not read the response of foreign server \"%s\": row %d is not an object",
@@ -635,6 +622,8 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	free_stream(&task->stream);
 	free_stream(&task->envelope);
 	if (!found && !route->rows_optional)
+	{
+		apigouv_page_forget(task);
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 				 errmsg("response of foreign server \"%s\" has no \"%s\"",
@@ -642,8 +631,8 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 				 transfer->request_id[0]
 				 ? errdetail("X-Request-Id: %s.", apigouv_reply_request_id(transfer))
 				 : 0));
-	if (!apigouv_page_ended(state, task, page, total))
-		return;
+	}
+	apigouv_page_ended(state, task, page, total);
 	if (state->options->table->is_union && task->emitted == 0 &&
 		route->paging.style == APIGOUV_PAGING_NONE)
 	{
@@ -662,24 +651,28 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 
 /*
  * wait_for
- *		Wait until a transfer has ended, or streams more than seen bytes.
+ *		Wait until the transfer of a page has ended, or streams more than seen
+ *		bytes.
  *
- * Meanwhile the tasks begun ahead go on.  Bytes are used only after
- * apigouv_http_wait has given them: from then on the HTTP engine does not
- * send that request again.
+ * Meanwhile the tasks begun ahead go on, which may replace the transfer by
+ * one with a newer token.  Bytes are used only after apigouv_http_wait has
+ * given them: from then on the HTTP engine does not send that request again.
  */
 static void
-wait_for(ApigouvScanState *state, ApigouvTransfer *transfer, size_t seen,
+wait_for(ApigouvScanState *state, const ApigouvPage *page, size_t seen,
 		 bool streaming)
 {
-	while (transfer->state != APIGOUV_TRANSFER_ENDED &&
-		   !(streaming && transfer->streaming && transfer->body_len > seen))
+	const ApigouvReply *reply = page->reply;
+
+	while (reply->transfer->state != APIGOUV_TRANSFER_ENDED &&
+		   !(streaming && reply->transfer->streaming &&
+			 reply->transfer->body_len > seen))
 	{
 		apigouv_http_pump(-1);
 		advance_window(state);
 	}
-	if (transfer->state != APIGOUV_TRANSFER_ENDED)
-		apigouv_http_wait(transfer, seen);
+	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
+		apigouv_http_wait(reply->transfer, seen);
 }
 
 /*
@@ -710,6 +703,8 @@ is_too_small(ApigouvScanState *state, ApigouvTask *task,
 	task->pages = NIL;
 	if (apigouv_page_next(state, task, page, &larger))
 		queue_page(state, task, &larger);
+	task->total = -1;			/* the larger page will tell its own */
+	apigouv_cache_forget(page->reply);
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -725,14 +720,15 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 {
 	ApigouvPage *page = linitial(task->pages);
 	ApigouvReader *reader = reader_of(state, task);
-	ApigouvTransfer *transfer = page->reply->transfer;
+	const ApigouvTransfer *transfer;
 	bool		streaming = task->sroute->route->paging.style !=
 	APIGOUV_PAGING_NONE && !reader->needs_envelope;
 	bool		complete;
 
 	if (task->stream == NULL)
 	{
-		wait_for(state, transfer, 0, streaming);
+		wait_for(state, page, 0, streaming);
+		transfer = page->reply->transfer;
 		if (transfer->state == APIGOUV_TRANSFER_ENDED)
 		{
 			MemoryContext old = MemoryContextSwitchTo(state->batch_cxt);
@@ -750,6 +746,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 		state->counts.pages++;
 	}
 
+	transfer = page->reply->transfer;
 	for (;;)
 	{
 		if (transfer->state == APIGOUV_TRANSFER_ENDED &&
@@ -771,18 +768,18 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 					return true;
 				break;
 			case APIGOUV_ROW_MORE:
-				wait_for(state, transfer, transfer->body_len, true);
+				wait_for(state, page, transfer->body_len, true);
 				break;
 			case APIGOUV_ROW_END:
 				if (!complete)
 				{
-					wait_for(state, transfer, SIZE_MAX, false);
+					wait_for(state, page, SIZE_MAX, false);
 					break;
 				}
 				end_page(state, task, page, reader);
 				return false;
 			case APIGOUV_ROW_ERROR:
-				raise_unreadable(state, page, task->stream);
+				raise_stream_error(state, task, page, task->stream);
 		}
 	}
 }
@@ -806,7 +803,7 @@ apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
 				advance_window(state);
 				break;
 			case APIGOUV_TASK_LOOKUP:
-				wait_for(state, task->lookup.reply->transfer, SIZE_MAX, false);
+				wait_for(state, &task->lookup, SIZE_MAX, false);
 				advance_window(state);
 				break;
 			case APIGOUV_TASK_READING:

@@ -31,7 +31,6 @@
  */
 #include "postgres.h"
 
-#include <arpa/inet.h>
 #include <limits.h>
 
 #include "attempt.h"
@@ -67,6 +66,15 @@ static int	nqueued = 0;
 static int	nrunning = 0;
 static uint64 next_number = 0;
 static int64 queue_due = APIGOUV_NEVER; /* when to ask admit() again */
+
+/*
+ * Time-outs count the time that this backend attends to its transfers.  While
+ * a cursor's client thinks, nothing moves, and a reply that waits in the
+ * socket is not late.
+ */
+static int64 attended_at = 0;	/* last moment inside a pump; us, monotonic */
+static int64 away_us = 0;		/* spent outside, all together */
+static int64 next_expiry = APIGOUV_NEVER;	/* of attempts; attention_us() */
 
 /* ----------------------------------------------------------------
  *		pools
@@ -171,6 +179,7 @@ static void
 reset_reply(ApigouvTransfer *transfer)
 {
 	transfer->status = 0;
+	transfer->replied_at = 0;
 	transfer->streaming = false;
 	transfer->body_len = 0;
 	if (transfer->body != NULL)
@@ -199,6 +208,13 @@ trim_body(ApigouvTransfer *transfer)
 		return;
 	transfer->body = body;
 	private->capacity = transfer->body_len + 1;
+}
+
+/* A clock that stands still while nobody pumps. */
+static int64
+attention_us(int64 now)
+{
+	return now - away_us;
 }
 
 /* A RUNNING transfer runs no more. */
@@ -253,6 +269,9 @@ begin_attempt(ApigouvTransfer *transfer)
 	if (transfer->attempts++ == 0)
 		transfer->started_at = GetCurrentTimestamp();
 	reset_reply(transfer);
+	private->expires = attention_us(monotonic_us()) +
+		(int64) private->settings.timeout_ms * 1000;
+	next_expiry = Min(next_expiry, private->expires);
 	if (!apigouv_attempt_begin(transfer))
 		end_attempt(transfer);
 }
@@ -311,8 +330,13 @@ static bool
 advance(void)
 {
 	bool		begun = begin_attempts();
+	bool		moved = apigouv_attempt_advance(end_attempt);
+	int64		attended = attention_us(monotonic_us());
 
-	return apigouv_attempt_advance(end_attempt) || begun;
+	if (attended >= next_expiry &&
+		apigouv_attempt_expire(attended, &next_expiry, end_attempt))
+		moved = true;
+	return begun || moved;
 }
 
 /*
@@ -340,7 +364,7 @@ wait_event(int64 until, int64 now)
 	if (until != APIGOUV_NEVER)
 		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
 	if (WaitEventSetWait(wait_set, timeout_ms, &event, 1,
-						 PG_WAIT_EXTENSION) == 1 &&
+						 APIGOUV_WAIT_EVENT) == 1 &&
 		event.events == WL_LATCH_SET)
 		ResetLatch(MyLatch);
 }
@@ -358,6 +382,7 @@ apigouv_http_pump(int timeout_ms)
 {
 	int64		deadline = APIGOUV_NEVER;
 
+	away_us += monotonic_us() - attended_at;
 	if (timeout_ms >= 0)
 		deadline = monotonic_us() + (int64) timeout_ms * 1000;
 	for (;;)
@@ -366,6 +391,7 @@ apigouv_http_pump(int timeout_ms)
 		int64		now;
 		int			rounds = 0;
 
+		attended_at = monotonic_us();
 		CHECK_FOR_INTERRUPTS();
 		while (rounds < APIGOUV_PUMP_ROUNDS && advance())
 		{
@@ -380,6 +406,8 @@ apigouv_http_pump(int timeout_ms)
 		if (now >= deadline)
 			return;
 		due = Min(apigouv_attempt_due(), queue_due);
+		if (nrunning > 0)
+			due = Min(due, next_expiry + away_us);
 		if (due > now)
 			wait_event(Min(deadline, due), now);
 	}
@@ -407,19 +435,6 @@ apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes)
  * ----------------------------------------------------------------
  */
 
-static bool
-has_control(const char *text)
-{
-	const unsigned char *p;
-
-	for (p = (const unsigned char *) text; *p; p++)
-	{
-		if (*p < 0x20 || *p == 0x7f)
-			return true;
-	}
-	return false;
-}
-
 /* Refuse what could smuggle a header or a second request. */
 static void
 check_request(const ApigouvHttpRequest *request)
@@ -431,7 +446,7 @@ check_request(const ApigouvHttpRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot send a request: its URL is neither http nor https")));
-	if (has_control(request->url))
+	if (apigouv_url_has_control(request->url))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot send a request: its URL holds a control character")));
@@ -440,7 +455,7 @@ check_request(const ApigouvHttpRequest *request)
 		const char *colon = strchr(request->headers[i], ':');
 
 		if (colon == NULL || colon == request->headers[i] ||
-			has_control(request->headers[i]))
+			apigouv_url_has_control(request->headers[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("cannot send a request: a header has no name or holds a control character")));
@@ -521,12 +536,6 @@ discard(ApigouvTransfer *transfer)
 }
 
 void
-apigouv_http_retain(ApigouvTransfer *transfer)
-{
-	transfer->refcount++;
-}
-
-void
 apigouv_http_release(ApigouvTransfer *transfer)
 {
 	Assert(transfer->refcount > 0);
@@ -554,80 +563,4 @@ apigouv_http_abort_all(void)
 		discard(&private->public);
 	}
 	apigouv_attempt_count_fds(false);
-}
-
-int
-apigouv_http_count(void)
-{
-	return ntransfers;
-}
-
-/* ----------------------------------------------------------------
- *		URLs
- * ----------------------------------------------------------------
- */
-
-void
-apigouv_http_escape(struct StringInfoData *buf, const char *text)
-{
-	static const char digits[] = "0123456789ABCDEF";
-	const unsigned char *p;
-
-	for (p = (const unsigned char *) text; *p; p++)
-	{
-		if ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ||
-			(*p >= '0' && *p <= '9') || strchr("-._~", *p) != NULL)
-			appendStringInfoChar(buf, (char) *p);
-		else
-		{
-			appendStringInfoChar(buf, '%');
-			appendStringInfoChar(buf, digits[*p >> 4]);
-			appendStringInfoChar(buf, digits[*p & 15]);
-		}
-	}
-}
-
-/* Is this host, as libcurl writes it, this machine? */
-static bool
-is_loopback(const char *host)
-{
-	struct in_addr v4;
-	struct in6_addr v6;
-	char		literal[INET6_ADDRSTRLEN];
-	size_t		len = strlen(host);
-
-	if (pg_strcasecmp(host, "localhost") == 0)
-		return true;
-	if (inet_pton(AF_INET, host, &v4) == 1)
-		return (ntohl(v4.s_addr) >> 24) == 127;
-	if (host[0] != '[' || len < 3 || len - 2 >= sizeof(literal))
-		return false;
-	strlcpy(literal, host + 1, len - 1);
-	return inet_pton(AF_INET6, literal, &v6) == 1 &&
-		memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
-}
-
-bool
-apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
-					   const char **why)
-{
-	ApigouvUrlParts parts;
-
-	*is_http = *loopback = false;
-	*why = NULL;
-	if (has_control(url) || !apigouv_attempt_split_url(url, false, &parts))
-		*why = "it is not an absolute URL";
-	else if (strcmp(parts.scheme, "http") != 0 &&
-			 strcmp(parts.scheme, "https") != 0)
-		*why = "its scheme is neither http nor https";
-	else if (parts.has_user)
-		*why = "it holds a user name or a password";
-	else if (strchr(url, '#') != NULL)
-		*why = "it has a fragment";
-	else
-	{
-		*is_http = strcmp(parts.scheme, "http") == 0;
-		*loopback = is_loopback(parts.host);
-	}
-	return *why == NULL;
 }

@@ -87,6 +87,7 @@ struct ApigouvTransfer
 	int			attempts;		/* begun */
 	int64		bytes;			/* received by all attempts, decompressed */
 	TimestampTz started_at;		/* of the first attempt */
+	TimestampTz replied_at;		/* end of the headers; 0 = no reply */
 	TimestampTz ended_at;
 	int			refcount;
 	struct ApigouvTransferPrivate *private;
@@ -112,8 +113,6 @@ extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
 										   ApigouvRetryHook hook,
 										   void *hook_arg);
 
-extern void apigouv_http_retain(ApigouvTransfer *transfer);
-
 /* Drop a reference; the last one cancels a transfer that has not ended. */
 extern void apigouv_http_release(ApigouvTransfer *transfer);
 
@@ -129,9 +128,6 @@ extern void apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes);
 
 /* End of transaction: cancel every transfer and forget every reference. */
 extern void apigouv_http_abort_all(void);
-
-/* Transfers that exist in this backend (for tests of leaks). */
-extern int	apigouv_http_count(void);
 
 /* Percent-encode bytes into buf, all but unreserved characters. */
 struct StringInfoData;

@@ -60,7 +60,6 @@ extern char *apigouv_object;
 extern char *apigouv_recipient;
 extern bool apigouv_enable_pushdown;
 extern int	apigouv_on_failure;
-extern int	apigouv_cache_size_kb;
 
 #define APIGOUV_ON_FAILURE_ERROR	0
 #define APIGOUV_ON_FAILURE_ROW		1

@@ -10,19 +10,16 @@
  * rows are dropped from the big one by their unique column.
  *
  * The total that each page announces is held to: one that changes while rows
- * are being read means that the API reloaded its data.  If no row has been
- * returned yet the list is read anew; otherwise the query fails, since it
- * would mix two states.  Fewer rows than announced is an error as well,
- * never a shorter result.
+ * are being read means that the API reloaded its data.  The query fails then,
+ * since it would mix two states; run again, even within the transaction, it
+ * asks anew.  Rows that lack, or that were not asked for, are errors as well,
+ * never a shorter or longer result.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "scan_state.h"
-
-/* Times a list is read anew because it changed. */
-#define MAX_RESTARTS 5
 
 /* Room above an announced total, for rows that come meanwhile. */
 #define everything_above(total) ((total) + (total) / 10 + 1000)
@@ -55,8 +52,7 @@ ask_everything(const ApigouvPaging *paging, int64 size, ApigouvPage *page)
  * apigouv_page_first
  *		Fill what the first page of a task asks for.
  *
- * A row more than wanted is asked for, so that a LIMIT that meets the end of
- * the list needs no second request to know it: the total tells.
+ * Under a LIMIT as many rows as it wants; the total tells whether more follow.
  */
 void
 apigouv_page_first(const ApigouvScanState *state, const ApigouvTask *task,
@@ -125,40 +121,51 @@ apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 					   task->total >= 0 ? everything_above(task->total) : 0),
 				   page);
 	if (last->everything && page->size <= last->size)
+	{
+		apigouv_page_forget(task);
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 				 errmsg("foreign server \"%s\" holds more rows than one request can bring",
 						state->options->server_name),
 				 errhint("Add conditions to the query.")));
+	}
 	return true;
 }
 
-/* Read a list anew: its replies no longer count. */
-static void
-restart(ApigouvScanState *state, ApigouvTask *task)
+/*
+ * apigouv_page_forget
+ *		Let the pages of a task be asked anew in this transaction.
+ *
+ * To be called before an error that running the query again may cure.
+ */
+void
+apigouv_page_forget(ApigouvTask *task)
 {
 	ListCell   *lc;
 
-	if (state->returned > 0 || task->restarts >= MAX_RESTARTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("data of foreign server \"%s\" changed while they were read",
-						state->options->server_name),
-				 errhint("Run the query again.")));
-	foreach(lc, task->pages)
-		apigouv_cache_forget(((ApigouvPage *) lfirst(lc))->reply);
-	task->restarts++;
-	task->pages = NIL;
-	task->total = -1;
-	task->position = 0;
-	task->page_rows = 0;
-	task->state = APIGOUV_TASK_NEW;
+	foreach(lc, task->asked)
+		apigouv_cache_forget(lfirst(lc));
+	task->asked = NIL;
+}
+
+/* Raise the error of a list that changed between two of its pages. */
+static void
+raise_changed(const ApigouvScanState *state, ApigouvTask *task)
+{
+	apigouv_page_forget(task);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("data of foreign server \"%s\" changed while they were read",
+					state->options->server_name),
+			 errhint("Run the query again.")));
 }
 
 /* Raise the error of a list that ends before its announced total. */
 static void
-raise_incomplete(const ApigouvScanState *state, int64 rows, int64 total)
+raise_incomplete(const ApigouvScanState *state, ApigouvTask *task,
+				 int64 rows, int64 total)
 {
+	apigouv_page_forget(task);
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 			 errmsg("foreign server \"%s\" announced " INT64_FORMAT " rows and sent " INT64_FORMAT,
@@ -166,27 +173,40 @@ raise_incomplete(const ApigouvScanState *state, int64 rows, int64 total)
 			 errhint("Run the query again.")));
 }
 
+/* Raise the error of a page that holds more rows than were asked for. */
+static void
+raise_surplus(const ApigouvScanState *state, ApigouvTask *task,
+			  const ApigouvPage *page)
+{
+	apigouv_page_forget(task);
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+			 errmsg("foreign server \"%s\" was asked for %d rows and sent %d",
+					state->options->server_name, page->size,
+					task->page_rows)));
+}
+
 /*
  * apigouv_page_ended
  *		Check a page that was read to its end.
  *
- * total: rows it announced, -1 = none.  False when the list must be read
- * anew.  Raises ERRCODE_T_R_SERIALIZATION_FAILURE when it is too late for
- * that.
+ * total: rows it announced, -1 = none.  Raises
+ * ERRCODE_T_R_SERIALIZATION_FAILURE when it is not the total of the pages
+ * before, ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION when rows lack or
+ * are too many.
  */
-bool
-apigouv_page_ended(ApigouvScanState *state, ApigouvTask *task,
+void
+apigouv_page_ended(const ApigouvScanState *state, ApigouvTask *task,
 				   const ApigouvPage *page, int64 total)
 {
 	const ApigouvPaging *paging = paging_of(task);
 
 	if (paging->style == APIGOUV_PAGING_NONE)
-		return true;
+		return;
 	if (task->total >= 0 && total != task->total)
-	{
-		restart(state, task);
-		return false;
-	}
+		raise_changed(state, task);
+	if (task->page_rows > page->size)
+		raise_surplus(state, task, page);
 	if (total < 0)				/* no total: a short page is the last */
 		task->total = task->page_rows < page->size
 			? task->position + task->page_rows : -1;
@@ -195,7 +215,7 @@ apigouv_page_ended(ApigouvScanState *state, ApigouvTask *task,
 	if (page->everything || !paging->stable)
 	{
 		if (total >= 0 && task->page_rows < Min(total, page->size))
-			raise_incomplete(state, task->page_rows, total);
+			raise_incomplete(state, task, task->page_rows, total);
 	}
 	else
 	{
@@ -204,8 +224,8 @@ apigouv_page_ended(ApigouvScanState *state, ApigouvTask *task,
 
 		if (total >= 0 &&
 			task->page_rows < Min(page->size, Max(total - start, 0)))
-			raise_incomplete(state, start + task->page_rows, total);
+			raise_incomplete(state, task, start + task->page_rows,
+							 total);
 	}
 	task->position += task->page_rows - page->skip;
-	return true;
 }

@@ -9,8 +9,8 @@
  * executor's Memoize works.
  *
  * A table that cannot be read without a key, and has none, still needs a
- * path.  It gets one that is dearer than several disabled ones; executing it
- * is an error that names the column.
+ * path.  It gets one that is dearer than any other, disabled ones included;
+ * executing it is an error that names the column.
  *
  * What costs is the request: a round trip to the API.  One unit of cost is
  * a page read from disk, as everywhere; request_cost says how many of them a
@@ -42,14 +42,17 @@
  */
 #define ROW_COST 4.0
 
-/* Cost of a path that must lose against any other. */
-#define KEYLESS_COST (3 * disable_cost)
+/*
+ * Cost of a path that must lose against any other, disabled ones and joins
+ * of many rows included.
+ */
+#define KEYLESS_COST 1.0e20
 
 /* Rows of a LIMIT that still make a small first page, at most. */
 #define MAX_FIRST_ROWS 100000
 
 /* Sets of outer relations tried for parameterized paths, at most. */
-#define MAX_OUTER_SETS 16
+#define MAX_OUTER_SETS 32
 
 /* What a path will do; ForeignPath.fdw_private holds one in a list. */
 typedef struct PathPlan
@@ -62,22 +65,14 @@ typedef struct PathPlan
 	const char *missing;		/* key column without a value, or NULL */
 } PathPlan;
 
-/* Add the columns that some clauses mention. */
+/* Add the columns that a clause mentions. */
 static Bitmapset *
-add_columns_of(Bitmapset *columns, List *clauses, RelOptInfo *rel,
+add_columns_of(Bitmapset *columns, const RestrictInfo *rinfo, RelOptInfo *rel,
 			   const ApigouvColumnMap *map)
 {
-	ListCell   *lc;
-
-	foreach(lc, clauses)
-	{
-		Node	   *clause = (Node *) lfirst_node(RestrictInfo, lc)->clause;
-
-		columns = bms_add_members(columns,
-								  apigouv_qual_columns(clause, rel->relid,
-													   map));
-	}
-	return columns;
+	return bms_add_members(columns,
+						   apigouv_qual_columns((Node *) rinfo->clause,
+												rel->relid, map));
 }
 
 /* Columns that the scan must read. */
@@ -85,21 +80,45 @@ static Bitmapset *
 columns_to_read(RelOptInfo *rel, const ApigouvColumnMap *map)
 {
 	Bitmapset  *columns;
+	ListCell   *lc;
 
 	columns = apigouv_qual_columns((Node *) rel->reltarget->exprs, rel->relid,
 								   map);
-	return add_columns_of(columns, rel->baserestrictinfo, rel, map);
+	foreach(lc, rel->baserestrictinfo)
+		columns = add_columns_of(columns, lfirst(lc), rel, map);
+	return columns;
 }
 
-/* Columns that any condition of the query mentions. */
+/* "column IS NULL": it holds for rows that have no such value. */
+static bool
+is_null_test(const RestrictInfo *rinfo)
+{
+	return IsA(rinfo->clause, NullTest) &&
+		((NullTest *) rinfo->clause)->nulltesttype == IS_NULL;
+}
+
+/*
+ * columns_conditioned
+ *		Columns on whose value a condition that this scan can check bears.
+ *
+ * A clause above an outer join is none: it sees rows that this scan lacks.
+ */
 static Bitmapset *
 columns_conditioned(RelOptInfo *rel, const ApigouvRelInfo *info)
 {
 	Bitmapset  *columns = NULL;
 	ListCell   *lc;
 
-	columns = add_columns_of(columns, rel->baserestrictinfo, rel, &info->map);
-	columns = add_columns_of(columns, rel->joininfo, rel, &info->map);
+	foreach(lc, rel->baserestrictinfo)
+	{
+		if (!is_null_test(lfirst(lc)))
+			columns = add_columns_of(columns, lfirst(lc), rel, &info->map);
+	}
+	foreach(lc, rel->joininfo)
+	{
+		if (join_clause_is_movable_to(lfirst(lc), rel))
+			columns = add_columns_of(columns, lfirst(lc), rel, &info->map);
+	}
 	foreach(lc, info->quals)
 		columns = bms_add_member(columns,
 								 ((ApigouvQual *) lfirst(lc))->column);
@@ -359,21 +378,62 @@ add_outer_set(List *sets, Relids set)
 }
 
 /*
+ * outer_of_route
+ *		Relations that feed all keys of a route: for each key those of the
+ *		first condition on it, the smallest set first.
+ */
+static Relids
+outer_of_route(const ApigouvRelInfo *info, const ApigouvRoute *route)
+{
+	Relids		all = NULL;
+
+	for (int i = 0; i < route->nparams; i++)
+	{
+		const ApigouvParam *param = &route->params[i];
+		Relids		best = NULL;
+		bool		found = false;
+		ListCell   *lc;
+
+		if (!apigouv_route_needs_condition(param))
+			continue;
+		foreach(lc, info->quals)
+		{
+			const ApigouvQual *qual = lfirst(lc);
+
+			if (qual->column != param->column ||
+				(found && bms_num_members(qual->outer) >=
+				 bms_num_members(best)))
+				continue;
+			best = qual->outer;
+			found = true;
+		}
+		if (!found)
+			return NULL;
+		all = bms_add_members(all, best);
+	}
+	return all;
+}
+
+/*
  * outer_sets
- *		Sets of relations that could feed parameterized paths: those of each
- *		condition, and of each two together.
+ *		Sets of relations that could feed parameterized paths: those that feed
+ *		all keys of a route, those of each condition, and of each two together.
  */
 static List *
 outer_sets(RelOptInfo *rel, const ApigouvRelInfo *info)
 {
+	const ApigouvTable *table = info->options->table;
+	List	   *sets = NIL;
 	List	   *single = NIL;
-	List	   *sets;
 	ListCell   *lc;
 	ListCell   *lc2;
 
+	for (int i = 0; i < table->nroutes; i++)
+		sets = add_outer_set(sets, outer_of_route(info, &table->routes[i]));
 	foreach(lc, info->quals)
 		single = add_outer_set(single, ((ApigouvQual *) lfirst(lc))->outer);
-	sets = list_copy(single);
+	foreach(lc, single)
+		sets = add_outer_set(sets, lfirst(lc));
 	foreach(lc, single)
 	{
 		foreach(lc2, single)
@@ -393,26 +453,13 @@ missing_keys(const ApigouvRelInfo *info, const ApigouvRoute *route,
 	{
 		const ApigouvParam *param = &route->params[i];
 
-		if (!param->required || param->column < 0 ||
-			param->purpose != APIGOUV_PURPOSE_NONE ||
+		if (!apigouv_route_needs_condition(param) ||
 			bms_is_member(param->column, info->conditioned))
 			continue;
 		if (n++ == 0)
 			*first = param->column;
 	}
 	return n;
-}
-
-/* Does a condition of the query shut a route? */
-static bool
-is_shut(const ApigouvRelInfo *info, const ApigouvRoute *route)
-{
-	for (int i = 0; i < route->nunless; i++)
-	{
-		if (bms_is_member(route->unless_columns[i], info->conditioned))
-			return true;
-	}
-	return false;
 }
 
 /*
@@ -431,7 +478,8 @@ missing_key(const ApigouvRelInfo *info)
 		int			first = -1;
 		int			n = missing_keys(info, &table->routes[i], &first);
 
-		if (n == 0 || n >= fewest || is_shut(info, &table->routes[i]))
+		if (n == 0 || n >= fewest ||
+			apigouv_route_is_shut(info, &table->routes[i]))
 			continue;
 		fewest = n;
 		column = first;

@@ -87,7 +87,7 @@ apigouv_qual_map_columns(Oid relid, const ApigouvTable *table,
 	table_close(rel, NoLock);
 }
 
-/* Strip casts that keep the value, and count on the stripped type. */
+/* What is under casts that keep the bytes. */
 static Node *
 strip_relabels(Node *node)
 {
@@ -133,23 +133,45 @@ type_fits(Oid type, const char *declared)
 	}
 }
 
-/* Position in the definition of a plain column of our table, or -1. */
+/*
+ * rounds_values
+ *		Does a column keep less of a value than the API sends?
+ *
+ * Then the API and the executor would not compare the same value.
+ */
+static bool
+rounds_values(Oid type, int32 typmod)
+{
+	Oid			base = getBaseTypeAndTypmod(type, &typmod);
+
+	return typmod >= 0 && (base == NUMERICOID || base == TIMESTAMPTZOID);
+}
+
+/*
+ * column_of_node
+ *		Position in the definition of a plain column of our table, or -1.
+ *
+ * Both the column's type and the one that the operator sees must fit: text
+ * taken for citext or char(n) compares otherwise.
+ */
 static int
 column_of_node(const MatchContext *context, Node *node)
 {
+	Oid			seen = exprType(node);
 	Var		   *var;
 	int			column;
 
 	node = strip_relabels(node);
-	if (node == NULL || !IsA(node, Var))
+	if (!IsA(node, Var))
 		return -1;
 	var = (Var *) node;
 	if (var->varno != (int) context->rel->relid || var->varlevelsup != 0 ||
 		var->varattno <= 0 || var->varattno > context->map->natts)
 		return -1;
 	column = context->map->column_of[var->varattno - 1];
-	if (column < 0 ||
-		!type_fits(var->vartype, context->table->columns[column].type))
+	if (column < 0 || rounds_values(var->vartype, var->vartypmod) ||
+		!type_fits(var->vartype, context->table->columns[column].type) ||
+		!type_fits(seen, context->table->columns[column].type))
 		return -1;
 	return column;
 }
@@ -526,9 +548,8 @@ apigouv_qual_collect(PlannerInfo *root, RelOptInfo *rel,
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 		ApigouvQual *qual;
 
-		/* a clause of a security barrier view must not run before its quals */
-		if (rinfo->security_level > rel->baserestrict_min_security &&
-			!rinfo->leakproof)
+		/* the value must not leave before a security barrier's quals */
+		if (!restriction_is_securely_promotable(rinfo, rel))
 			continue;
 		qual = match_clause(&context, rinfo->clause);
 		if (qual != NULL)
@@ -539,7 +560,8 @@ apigouv_qual_collect(PlannerInfo *root, RelOptInfo *rel,
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 		ApigouvQual *qual;
 
-		if (!join_clause_is_movable_to(rinfo, rel))
+		if (!join_clause_is_movable_to(rinfo, rel) ||
+			!restriction_is_securely_promotable(rinfo, rel))
 			continue;
 		qual = match_clause(&context, rinfo->clause);
 		if (qual != NULL)

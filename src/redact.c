@@ -38,6 +38,8 @@ static int	next_secret = 0;
 void
 apigouv_redact_remember(const char *secret)
 {
+	char	   *copy;
+
 	if (secret == NULL || *secret == '\0')
 		return;
 	for (int i = 0; i < MAX_SECRETS; i++)
@@ -45,9 +47,13 @@ apigouv_redact_remember(const char *secret)
 		if (secrets[i] != NULL && strcmp(secrets[i], secret) == 0)
 			return;
 	}
+	copy = MemoryContextStrdup(TopMemoryContext, secret);
 	if (secrets[next_secret] != NULL)
+	{
+		explicit_bzero(secrets[next_secret], strlen(secrets[next_secret]));
 		pfree(secrets[next_secret]);
-	secrets[next_secret] = MemoryContextStrdup(TopMemoryContext, secret);
+	}
+	secrets[next_secret] = copy;
 	next_secret = (next_secret + 1) % MAX_SECRETS;
 }
 

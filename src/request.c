@@ -123,12 +123,15 @@ static void
 append_body_value(StringInfo body, const ApigouvParam *param,
 				  const char *value)
 {
-	if (param->body_type == APIGOUV_BODY_STRING ||
-		(param->body_type == APIGOUV_BODY_NUMBER &&
-		 strspn(value, "0123456789+-.eE") != strlen(value)))
-		escape_json(body, value);
-	else
+	bool		is_number = param->body_type == APIGOUV_BODY_NUMBER &&
+	strspn(value, "0123456789+-.eE") == strlen(value);
+	bool		is_boolean = param->body_type == APIGOUV_BODY_BOOLEAN &&
+	(strcmp(value, "true") == 0 || strcmp(value, "false") == 0);
+
+	if (is_number || is_boolean)
 		appendStringInfoString(body, value);
+	else
+		escape_json(body, value);
 }
 
 /* The body of a POST: one JSON object of the body parameters. */

@@ -21,6 +21,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -178,21 +179,58 @@ judge_match(PlannerInfo *root, const ApigouvRoute *route,
 	return FATE_SENT;
 }
 
+/* Does a condition of the query shut a route? */
+bool
+apigouv_route_is_shut(const ApigouvRelInfo *info, const ApigouvRoute *route)
+{
+	for (int i = 0; i < route->nunless; i++)
+	{
+		if (bms_is_member(route->unless_columns[i], info->conditioned))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * leaves_input_unfed
+ *		Is there an equality on a column that only tells what was asked, and
+ *		that this route would not be asked by?
+ *
+ * Its rows would hold another input than the condition wants, or none, and
+ * the condition would drop them all.  handled: columns whose condition was
+ * looked at, sent or not.
+ */
+static bool
+leaves_input_unfed(const ApigouvRelInfo *info, const ApigouvRoute *route,
+				   const Bitmapset *handled)
+{
+	ListCell   *lc;
+
+	foreach(lc, info->quals)
+	{
+		const ApigouvQual *qual = lfirst(lc);
+
+		if (qual->op == APIGOUV_OP_EQ &&
+			route->sources[qual->column].kind == APIGOUV_SOURCE_ECHO &&
+			!bms_is_member(qual->column, handled))
+			return true;
+	}
+	return false;
+}
+
 /*
  * is_usable_under
  *		Do the conditions of the query allow a route at all?
  */
 static bool
 is_usable_under(const ApigouvRelInfo *info, const ApigouvRoute *route,
-				List *matches)
+				List *matches, const Bitmapset *handled)
 {
 	const ApigouvTable *table = info->options->table;
 
-	for (int i = 0; i < route->nunless; i++)
-	{
-		if (bms_is_member(route->unless_columns[i], info->conditioned))
-			return false;
-	}
+	if (apigouv_route_is_shut(info, route) ||
+		leaves_input_unfed(info, route, handled))
+		return false;
 	for (int column = 0; column < table->ncolumns; column++)
 	{
 		bool		fed = false;
@@ -216,8 +254,8 @@ is_usable_under(const ApigouvRelInfo *info, const ApigouvRoute *route,
 }
 
 /* Can only a condition feed this parameter, and must it be fed? */
-static bool
-needs_condition(const ApigouvParam *param)
+bool
+apigouv_route_needs_condition(const ApigouvParam *param)
 {
 	return param->required && param->column >= 0 &&
 		param->purpose == APIGOUV_PURPOSE_NONE &&
@@ -242,7 +280,7 @@ pages_of_rows(const ApigouvPaging *paging, double rows)
  *		its conditions make, before paging.
  */
 static void
-foresee(PlannerInfo *root, RelOptInfo *rel, const ApigouvRelInfo *info,
+foresee(PlannerInfo *root, const ApigouvRelInfo *info,
 		const ApigouvRoute *route, ApigouvRouteMatch *result, double values)
 {
 	ListCell   *lc;
@@ -275,8 +313,8 @@ foresee(PlannerInfo *root, RelOptInfo *rel, const ApigouvRelInfo *info,
 static bool
 all_sent_exactly(RelOptInfo *rel, const ApigouvRoute *route, List *matches)
 {
+	List	   *clauses = NIL;
 	ListCell   *lc;
-	int			exact = 0;
 
 	foreach(lc, matches)
 	{
@@ -288,9 +326,9 @@ all_sent_exactly(RelOptInfo *rel, const ApigouvRoute *route, List *matches)
 			match->qual->op != APIGOUV_OP_GT &&
 			match->qual->op != APIGOUV_OP_LT &&
 			match->qual->op != APIGOUV_OP_CONTAINS)
-			exact++;
+			clauses = list_append_unique_ptr(clauses, match->qual->clause);
 	}
-	return exact == list_length(rel->baserestrictinfo) &&
+	return list_length(clauses) == list_length(rel->baserestrictinfo) &&
 		rel->joininfo == NIL;
 }
 
@@ -306,6 +344,7 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 {
 	const ApigouvRoute *route = &info->options->table->routes[position];
 	ApigouvRouteMatch *result = palloc0(sizeof(ApigouvRouteMatch));
+	Bitmapset  *handled = NULL;
 	double		values = 1;
 
 	result->route = position;
@@ -323,10 +362,11 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 			continue;
 		if (qual == NULL)
 		{
-			if (needs_condition(param))
+			if (apigouv_route_needs_condition(param))
 				return NULL;
 			continue;
 		}
+		handled = bms_add_member(handled, param->column);
 		fate = judge_match(root, route, param, qual, &n);
 		if (fate == FATE_UNUSABLE)
 			return NULL;
@@ -339,9 +379,9 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 		result->matches = lappend(result->matches, match);
 		result->outer = bms_add_members(result->outer, qual->outer);
 	}
-	if (!is_usable_under(info, route, result->matches))
+	if (!is_usable_under(info, route, result->matches, handled))
 		return NULL;
-	foresee(root, rel, info, route, result, values);
+	foresee(root, info, route, result, values);
 	result->exact = all_sent_exactly(rel, route, result->matches);
 	return result;
 }
@@ -400,7 +440,7 @@ replace_constants(Node *node, ReplaceContext *context)
 	if (IsA(node, Var) && ((Var *) node)->varno == (int) context->varno)
 	{
 		Var		   *var = (Var *) node;
-		const char *constant;
+		const char *constant = NULL;
 		bool		found = false;
 		Oid			input;
 		Oid			param;
@@ -418,8 +458,11 @@ replace_constants(Node *node, ReplaceContext *context)
 		}
 		getTypeInputInfo(var->vartype, &input, &param);
 		if (constant != NULL)
-			value = OidInputFunctionCall(input, pstrdup(constant), param,
-										 var->vartypmod);
+			value = OidInputFunctionCall(input,
+										 pg_any_to_server(pstrdup(constant),
+														  strlen(constant),
+														  PG_UTF8),
+										 param, var->vartypmod);
 		return (Node *) makeConst(var->vartype, var->vartypmod, var->varcollid,
 								  get_typlen(var->vartype), value,
 								  constant == NULL,

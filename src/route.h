@@ -46,6 +46,9 @@ extern ApigouvRouteMatch *apigouv_route_match(PlannerInfo *root,
 											  RelOptInfo *rel,
 											  const ApigouvRelInfo *info,
 											  int route, Relids outer);
+extern bool apigouv_route_needs_condition(const ApigouvParam *param);
+extern bool apigouv_route_is_shut(const ApigouvRelInfo *info,
+								  const ApigouvRoute *route);
 extern bool apigouv_route_excluded(PlannerInfo *root, RelOptInfo *rel,
 								   const ApigouvRelInfo *info, int route);
 extern bool apigouv_route_has_constant(const ApigouvTable *table, int column);

@@ -78,12 +78,12 @@ typedef struct ApigouvTask
 	char	  **echo;			/* per column: text asked, NULL if none */
 	ApigouvPage lookup;			/* the first request */
 	List	   *pages;			/* of ApigouvPage: the one read, then ahead */
+	List	   *asked;			/* of ApigouvReply: all so far */
 	ApigouvRowstream *stream;	/* of the page read; NULL between pages */
 	ApigouvRowstream *envelope; /* the same, read to its end beforehand */
 	int			page_rows;		/* rows met in the page read */
 	int64		total;			/* rows announced, -1 = not known */
 	int64		position;		/* rows of all pages read to their end */
-	int			restarts;
 	bool		may_grow;		/* all rows were asked, the total unknown */
 	int64		emitted;		/* rows given to the executor */
 	const ApigouvSettings *made[2]; /* of the made row */
@@ -144,7 +144,9 @@ extern void apigouv_page_first(const ApigouvScanState *state,
 							   const ApigouvTask *task, ApigouvPage *page);
 extern bool apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 							  const ApigouvPage *last, ApigouvPage *page);
-extern bool apigouv_page_ended(ApigouvScanState *state, ApigouvTask *task,
-							   const ApigouvPage *page, int64 total);
+extern void apigouv_page_ended(const ApigouvScanState *state,
+							   ApigouvTask *task, const ApigouvPage *page,
+							   int64 total);
+extern void apigouv_page_forget(ApigouvTask *task);
 
 #endif							/* APIGOUV_SCAN_STATE_H */

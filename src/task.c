@@ -98,6 +98,43 @@ raise_missing_key(const ApigouvScanState *state, const char *column)
 					 column, column)));
 }
 
+/* The key column to name when a route's key values are not right. */
+static const char *
+key_column(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
+{
+	const ApigouvColumn *columns = state->options->table->columns;
+	const ApigouvRoute *route = sroute->route;
+	const char *any = columns[0].name;
+
+	for (int i = 0; i < sroute->nbindings; i++)
+	{
+		const ApigouvParam *param =
+		&route->params[sroute->bindings[i].target];
+
+		if (!param->required || param->purpose != APIGOUV_PURPOSE_NONE)
+			continue;
+		any = columns[param->column].name;
+		if (param->nvalues > 0)
+			break;				/* the one that chooses among routes */
+	}
+	return any;
+}
+
+/*
+ * raise_no_route
+ *		The error of key values that no route of the table takes.
+ */
+static void
+raise_no_route(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
+			 errmsg("cannot scan foreign table \"%s\": the API takes no such value of key column \"%s\"",
+					RelationGetRelationName(state->rel),
+					key_column(state, sroute)),
+			 errhint("See the table's conditions in the reference.")));
+}
+
 /* Name of the setting that gives a part of the purpose. */
 static const char *
 setting_name(ApigouvPurpose purpose)
@@ -173,14 +210,25 @@ purpose_text(const ApigouvScanState *state, const ApigouvParam *param)
 	return pg_server_to_any(pstrdup(value), strlen(value), PG_UTF8);
 }
 
-/* A condition gives the recipient: may this role choose one? */
+/*
+ * check_may_set_recipient
+ *		A condition gives the recipient: may this role choose that one?
+ *
+ * Naming the one in force is no choice.
+ */
 static void
 check_may_set_recipient(const ApigouvScanState *state,
-						const ApigouvParam *param)
+						const ApigouvParam *param, List *values)
 {
 	const char *name = setting_name(APIGOUV_PURPOSE_RECIPIENT);
+	const char *in_force = setting_value(state, APIGOUV_PURPOSE_RECIPIENT);
+	bool		chosen = false;
+	ListCell   *lc;
 
-	if (param->purpose != APIGOUV_PURPOSE_RECIPIENT ||
+	foreach(lc, values)
+		chosen |= in_force == NULL ||
+		strcmp(((ApigouvBound *) lfirst(lc))->wire, in_force) != 0;
+	if (!chosen ||
 		pg_parameter_aclcheck(name, GetUserId(), ACL_SET) == ACLCHECK_OK)
 		return;
 	ereport(ERROR,
@@ -275,10 +323,52 @@ static void
 put_values(ApigouvTask *task, int param, int column, uint32 op,
 		   const ApigouvBindValues *values)
 {
+	const ApigouvBound *first = linitial(values->values);
+	const ApigouvBound *last = llast(values->values);
+
 	task->wires[param] = apigouv_binding_wires(values);
-	if (is_echoed(op) && list_length(values->values) == 1)
-		task->echo[column] =
-			((ApigouvBound *) linitial(values->values))->asked;
+	/* values come in the order of what was asked */
+	if (is_echoed(op) && strcmp(first->asked, last->asked) == 0)
+		task->echo[column] = first->asked;
+}
+
+static int
+compare_wires(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((ApigouvBound *) lfirst(a))->wire,
+				  ((ApigouvBound *) lfirst(b))->wire);
+}
+
+/* One value for each text to send, where what was asked is not told. */
+static List *
+distinct_wires(List *values)
+{
+	List	   *sorted = list_copy(values);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	list_sort(sorted, compare_wires);
+	foreach(lc, sorted)
+	{
+		ApigouvBound *bound = lfirst(lc);
+
+		if (result == NIL ||
+			strcmp(((ApigouvBound *) llast(result))->wire, bound->wire) != 0)
+			result = lappend(result, bound);
+	}
+	return result;
+}
+
+/* Rows may come twice: they must be told apart. */
+static void
+expect_repeats(ApigouvScanState *state, const ApigouvRoute *route)
+{
+	if (route->paging.unique_column < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("invalid API definition of table \"%s\": route \"%s\" can repeat rows and has no unique column",
+						state->options->table->name, route->name)));
+	state->may_repeat = true;
 }
 
 /*
@@ -287,10 +377,10 @@ put_values(ApigouvTask *task, int param, int column, uint32 op,
  *		the parameter takes one value per request.
  */
 static List *
-spread(ApigouvScanState *state, List *tasks, int position,
-	   const ApigouvParam *param, uint32 op,
-	   const ApigouvBindValues *bound)
+spread(ApigouvScanState *state, List *tasks, const ApigouvRoute *route,
+	   int position, uint32 op, const ApigouvBindValues *bound)
 {
+	const ApigouvParam *param = &route->params[position];
 	List	   *values = bound->values;
 	List	   *result = NIL;
 	ListCell   *lc;
@@ -304,8 +394,12 @@ spread(ApigouvScanState *state, List *tasks, int position,
 	}
 	if (op == APIGOUV_OP_CONTAINS)
 		values = list_make1(linitial(values));	/* a row has each of them */
-	if (list_length(values) > 1 && !is_echoed(op))
-		state->may_repeat = true;	/* a row can have several of them */
+	if (route->sources[param->column].kind != APIGOUV_SOURCE_ECHO)
+		values = distinct_wires(values);
+	/* a row can have several of them, or come for another */
+	if (list_length(values) > 1 &&
+		(!is_echoed(op) || param->exactness == APIGOUV_SUPERSET))
+		expect_repeats(state, route);
 	if ((int64) list_length(tasks) * list_length(values) > MAX_TASKS)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -351,7 +445,6 @@ bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
 	const ApigouvParam *param = &sroute->route->params[binding->target];
 	ApigouvBindValues values;
 
-	check_may_set_recipient(state, param);
 	switch (apigouv_binding_values(param, binding->op,
 								   evaluated->values[binding->expr],
 								   evaluated->isnull[binding->expr],
@@ -373,45 +466,16 @@ bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
 		case APIGOUV_BIND_OK:
 			break;
 	}
+	if (param->purpose == APIGOUV_PURPOSE_RECIPIENT)
+		check_may_set_recipient(state, param, values.values);
 	if (values.malformed > 0 && param->required &&
 		sroute->route->otherwise >= 0)
 		return ATTEMPT_ELSEWHERE;
 	*malformed += values.malformed;
 	*tasks = values.values == NIL ? NIL
-		: spread(state, *tasks, binding->target, param, binding->op,
+		: spread(state, *tasks, sroute->route, binding->target, binding->op,
 				 &values);
 	return ATTEMPT_OK;
-}
-
-/* The value asked of an opaque column that is not sent is still echoed. */
-static void
-echo_unsent(const ApigouvScanState *state, List *tasks,
-			const ApigouvScanRoute *sroute, const Evaluated *evaluated)
-{
-	ListCell   *lc;
-
-	for (int i = 0; i < sroute->nbindings; i++)
-	{
-		const ApigouvScanBinding *binding = &sroute->bindings[i];
-		const ApigouvParam *param = &sroute->route->params[binding->target];
-		bool		sendable;
-		List	   *texts;
-
-		if (param->exactness != APIGOUV_OPAQUE || binding->is_array ||
-			binding->op != APIGOUV_OP_EQ)
-			continue;
-		texts = apigouv_binding_texts(evaluated->values[binding->expr],
-									  evaluated->isnull[binding->expr],
-									  evaluated->types[binding->expr], false,
-									  &sendable);
-		foreach(lc, tasks)
-		{
-			ApigouvTask *task = lfirst(lc);
-
-			if (texts != NIL && task->echo[param->column] == NULL)
-				task->echo[param->column] = linitial(texts);
-		}
-	}
 }
 
 /* Put the purpose into tasks where no condition gave it. */
@@ -485,7 +549,6 @@ attempt_route(ApigouvScanState *state, ApigouvScanRoute *sroute,
 					 malformed) == ATTEMPT_ELSEWHERE)
 			return ATTEMPT_ELSEWHERE;
 	}
-	echo_unsent(state, *tasks, sroute, evaluated);
 	put_purpose(state, sroute->route, *tasks);
 	foreach(lc, *tasks)
 		apigouv_task_echo_names(state, lfirst(lc));
@@ -523,21 +586,6 @@ constants_allow(const ApigouvScanState *state, const ApigouvRoute *route,
 	return true;
 }
 
-/* A key column of a route, for the error that it lacks a usable value. */
-static const char *
-key_column(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
-{
-	for (int i = 0; i < sroute->route->nparams; i++)
-	{
-		const ApigouvParam *param = &sroute->route->params[i];
-
-		if (param->required && param->column >= 0 &&
-			param->purpose == APIGOUV_PURPOSE_NONE && param->nvalues == 0)
-			return state->options->table->columns[param->column].name;
-	}
-	return state->options->table->columns[0].name;
-}
-
 /* Tasks of a union: those of each route that the conditions allow. */
 static List *
 make_union(ApigouvScanState *state, const Evaluated *evaluated)
@@ -554,7 +602,7 @@ make_union(ApigouvScanState *state, const Evaluated *evaluated)
 			continue;
 		if (attempt_route(state, &state->routes[i], evaluated, &tasks,
 						  &malformed) == ATTEMPT_ELSEWHERE)
-			raise_missing_key(state, key_column(state, &state->routes[0]));
+			raise_no_route(state, &state->routes[i]);
 		all = list_concat(all, tasks);
 		most_malformed = Max(most_malformed, malformed);
 	}
@@ -579,7 +627,7 @@ make_alternative(ApigouvScanState *state, const Evaluated *evaluated)
 			return tasks;
 		}
 	}
-	raise_missing_key(state, key_column(state, &state->routes[0]));
+	raise_no_route(state, &state->routes[0]);
 	return NIL;					/* not reached */
 }
 

@@ -27,14 +27,18 @@
 #include "redact.h"
 #include "reply.h"
 #include "token.h"
+#include "xact_cache.h"
 
 /* Longest end of life accepted from a token endpoint, in seconds. */
 #define MAX_TOKEN_LIFE_S 86400
 
+/* How long the scopes that the API told are believed, in seconds. */
+#define SCOPES_LIFE_S 600
+
 /* An OAuth2 access token.  Lives in token_cxt. */
 typedef struct AccessToken
 {
-	uint32		identity;		/* of the credentials */
+	uint64		identity;		/* of the credentials */
 	char	   *token_url;
 	char	   *client_id;
 	char	   *token;
@@ -42,18 +46,38 @@ typedef struct AccessToken
 	uint32		generation;
 } AccessToken;
 
+/* Scopes that the API said a token holds.  Lives in token_cxt. */
+typedef struct KnownScopes
+{
+	uint64		identity;		/* of the credentials */
+	List	   *scopes;
+	TimestampTz ends_at;
+}			KnownScopes;
+
 static MemoryContext token_cxt = NULL;
 static List *access_tokens = NIL;
+static List *known_scopes = NIL;
 static uint32 last_generation = 0;
+
+/* The context of what is kept about credentials. */
+static MemoryContext
+tokens_context(void)
+{
+	if (token_cxt == NULL)
+		token_cxt = AllocSetContextCreate(TopMemoryContext,
+										  "apigouv_fdw access tokens",
+										  ALLOCSET_SMALL_SIZES);
+	return token_cxt;
+}
 
 /*
  * apigouv_token_identity
  *		A number that changes with the credentials, for cache keys.
  */
-uint32
+uint64
 apigouv_token_identity(const ApigouvSecrets *secrets)
 {
-	uint32		hash = murmurhash32(secrets->umid);
+	uint64		hash = secrets->umid;
 	const char *texts[3];
 
 	texts[0] = secrets->token;
@@ -62,9 +86,9 @@ apigouv_token_identity(const ApigouvSecrets *secrets)
 	for (int i = 0; i < 3; i++)
 	{
 		if (texts[i] != NULL)
-			hash = hash_combine(hash,
-								hash_bytes((const unsigned char *) texts[i],
-										   strlen(texts[i])));
+			hash = hash_combine64(hash,
+								  hash_bytes_extended((const unsigned char *) texts[i],
+													  strlen(texts[i]), i));
 	}
 	return hash;
 }
@@ -99,14 +123,23 @@ jwt_claims(const char *token)
 	return apigouv_json_parse(text, len, error, sizeof(error));
 }
 
-/* Raise an error when a JWT says that it has ended. */
-static void
-check_end(const ApigouvOptions *options, Oid userid, const char *token)
+/*
+ * apigouv_token_check
+ *		Raise an error when a token says that it has ended.
+ *
+ * Once per scan, before its first request.
+ */
+void
+apigouv_token_check(const ApigouvOptions *options, Oid userid,
+					const ApigouvSecrets *secrets)
 {
-	int64		end = apigouv_json_integer(apigouv_json_get(jwt_claims(token),
-															"exp"), 0);
 	TimestampTz ends_at;
+	int64		end;
 
+	if (options->api->auth != APIGOUV_AUTH_BEARER || !options->api->jwt)
+		return;
+	end = apigouv_json_integer(apigouv_json_get(jwt_claims(secrets->token),
+												"exp"), 0);
 	if (end <= 0)
 		return;
 	ends_at = time_t_to_timestamptz((pg_time_t) end);
@@ -121,15 +154,22 @@ check_end(const ApigouvOptions *options, Oid userid, const char *token)
 			 errhint("Ask for a new token, and set it with ALTER USER MAPPING.")));
 }
 
+/* What the retry hook must know; lives as long as the transaction. */
+typedef struct RetryRule
+{
+	const ApigouvApi *api;
+	int			retries;
+}			RetryRule;
+
 /* Retry hook of token requests: lost connections and gateways' errors. */
 static bool
 retry_token(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 {
 	static const ApigouvRoute no_rules;
-	const ApigouvOptions *options = arg;
+	const		RetryRule *rule = arg;
 
-	return apigouv_reply_wants_retry(options->api, &no_rules,
-									 options->retries, transfer, delay_ms);
+	return apigouv_reply_wants_retry(rule->api, &no_rules, rule->retries,
+									 transfer, delay_ms);
 }
 
 /* The form that asks for an access token. */
@@ -186,7 +226,13 @@ raise_no_token(const ApigouvOptions *options, Oid userid,
 			 : 0));
 }
 
-/* Send a request and wait for its end. */
+/*
+ * send_and_wait
+ *		Send a request and wait for its end.
+ *
+ * The caller releases the result.  An error releases the transfer, since the
+ * transaction may go on without this query.
+ */
 static ApigouvTransfer *
 send_and_wait(const ApigouvOptions *options, Oid userid,
 			  const ApigouvHttpRequest *request)
@@ -194,12 +240,26 @@ send_and_wait(const ApigouvOptions *options, Oid userid,
 	ApigouvHttpSettings settings;
 	ApigouvLimitHeaders limits = {0};
 	ApigouvTransfer *transfer;
+	RetryRule  *rule = MemoryContextAlloc(TopTransactionContext,
+										  sizeof(RetryRule));
 
+	rule->api = options->api;
+	rule->retries = options->retries;
+	apigouv_cache_prepare();	/* so that the transaction's end cancels it */
 	apigouv_option_http(options, userid, &settings);
 	transfer = apigouv_http_start(&settings, request, &limits, retry_token,
-								  unconstify(ApigouvOptions *, options));
-	while (transfer->state != APIGOUV_TRANSFER_ENDED)
-		apigouv_http_wait(transfer, SIZE_MAX);
+								  rule);
+	PG_TRY();
+	{
+		while (transfer->state != APIGOUV_TRANSFER_ENDED)
+			apigouv_http_wait(transfer, SIZE_MAX);
+	}
+	PG_CATCH();
+	{
+		apigouv_http_release(transfer);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	return transfer;
 }
 
@@ -239,11 +299,13 @@ obtain_token(const ApigouvOptions *options, Oid userid,
 		raise_no_token(options, userid, transfer, reply);
 
 	life_s = apigouv_json_integer(apigouv_json_get(reply, "expires_in"), 0);
-	life_s = Min(life_s, MAX_TOKEN_LIFE_S) - options->api->renew_before_s;
+	life_s = Min(life_s, MAX_TOKEN_LIFE_S);
+	/* a token of a short life is kept for half of it */
+	life_s = Max(life_s - options->api->renew_before_s, life_s / 2);
 	apigouv_redact_remember(text);
 	token->token = MemoryContextStrdup(token_cxt, text);
 	token->ends_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												 Max(life_s, 0) * 1000);
+												 life_s * 1000);
 	token->generation = ++last_generation;
 	apigouv_http_release(transfer);
 }
@@ -252,7 +314,7 @@ obtain_token(const ApigouvOptions *options, Oid userid,
 static AccessToken *
 find_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
 {
-	uint32		identity = apigouv_token_identity(secrets);
+	uint64		identity = apigouv_token_identity(secrets);
 	ListCell   *lc;
 
 	foreach(lc, access_tokens)
@@ -274,11 +336,7 @@ add_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
 	MemoryContext old;
 	AccessToken *token;
 
-	if (token_cxt == NULL)
-		token_cxt = AllocSetContextCreate(TopMemoryContext,
-										  "apigouv_fdw access tokens",
-										  ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(token_cxt);
+	old = MemoryContextSwitchTo(tokens_context());
 	token = palloc0(sizeof(AccessToken));
 	token->identity = apigouv_token_identity(secrets);
 	token->token_url = pstrdup(options->token_url);
@@ -339,8 +397,6 @@ apigouv_token_header(const ApigouvOptions *options, Oid userid,
 		case APIGOUV_AUTH_NONE:
 			return NULL;
 		case APIGOUV_AUTH_BEARER:
-			if (options->api->jwt)
-				check_end(options, userid, secrets->token);
 			return psprintf("Authorization: Bearer %s", secrets->token);
 		case APIGOUV_AUTH_OAUTH2:
 			token = access_token(options, userid, secrets, stale_generation);
@@ -399,6 +455,46 @@ ask_scopes(const ApigouvOptions *options, Oid userid,
 	return apigouv_json_kind(reply) == APIGOUV_JSON_ARRAY;
 }
 
+/* Find the scopes that were asked of the API for these credentials. */
+static KnownScopes *
+find_scopes(const ApigouvSecrets *secrets)
+{
+	uint64		identity = apigouv_token_identity(secrets);
+	ListCell   *lc;
+
+	foreach(lc, known_scopes)
+	{
+		KnownScopes *known = lfirst(lc);
+
+		if (known->identity == identity)
+			return known;
+	}
+	return NULL;
+}
+
+/* Keep the scopes of these credentials, for a while. */
+static void
+keep_scopes(const ApigouvSecrets *secrets, List *scopes)
+{
+	KnownScopes *known = find_scopes(secrets);
+	MemoryContext old = MemoryContextSwitchTo(tokens_context());
+	ListCell   *lc;
+
+	if (known == NULL)
+	{
+		known = palloc0(sizeof(KnownScopes));
+		known->identity = apigouv_token_identity(secrets);
+		known_scopes = lappend(known_scopes, known);
+	}
+	list_free_deep(known->scopes);
+	known->scopes = NIL;
+	foreach(lc, scopes)
+		known->scopes = lappend(known->scopes, pstrdup(lfirst(lc)));
+	known->ends_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 SCOPES_LIFE_S * 1000);
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * apigouv_token_scopes
  *		The scopes that a token holds: from its claims, else from the API.
@@ -411,6 +507,7 @@ apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 					 const ApigouvSecrets *secrets, List **scopes)
 {
 	const ApigouvJson *list;
+	const		KnownScopes *known;
 
 	*scopes = NIL;
 	if (options->api->auth != APIGOUV_AUTH_BEARER || !options->api->jwt)
@@ -423,5 +520,14 @@ apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 	}
 	if (options->api->scopes_path == NULL)
 		return false;
-	return ask_scopes(options, userid, secrets, scopes);
+	known = find_scopes(secrets);
+	if (known != NULL && known->ends_at > GetCurrentTimestamp())
+	{
+		*scopes = list_copy(known->scopes);
+		return true;
+	}
+	if (!ask_scopes(options, userid, secrets, scopes))
+		return false;
+	keep_scopes(secrets, *scopes);
+	return true;
 }

@@ -17,6 +17,8 @@ extern char *apigouv_token_header(const ApigouvOptions *options, Oid userid,
 extern bool apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 								 const ApigouvSecrets *secrets,
 								 List **scopes);
-extern uint32 apigouv_token_identity(const ApigouvSecrets *secrets);
+extern void apigouv_token_check(const ApigouvOptions *options, Oid userid,
+								const ApigouvSecrets *secrets);
+extern uint64 apigouv_token_identity(const ApigouvSecrets *secrets);
 
 #endif							/* APIGOUV_TOKEN_H */

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "redact.h"
 #include "tuple.h"
 #include "value.h"
 
@@ -541,7 +542,8 @@ seconds_after(const ApigouvRow *row, const char *text)
 	if (end == text || *end != '\0' || !(seconds >= -1e10 && seconds <= 1e10))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("invalid number of seconds: \"%s\"", text)));
+				 errmsg("invalid number of seconds: \"%s\"",
+						apigouv_clean_text(text, strlen(text), 100))));
 	return TimestampTzGetDatum(row->received +
 							   (TimestampTz) (seconds * USECS_PER_SEC));
 }
@@ -672,7 +674,8 @@ apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,
 
 /*
  * apigouv_tuple_text
- *		Text of a column of a row, in the current context; NULL for none.
+ *		Text of a column of a row, for reading only; NULL for none.  It lives
+ *		until the current context is reset, or longer.
  *
  * The column must be among those needed.
  */

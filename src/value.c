@@ -296,7 +296,8 @@ raise_bad_value(const char *type, const char *text)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_DATETIME_FORMAT),
-			 errmsg("invalid input syntax for type %s: \"%s\"", type, text)));
+			 errmsg("invalid input syntax for type %s: \"%s\"", type,
+					apigouv_clean_text(text, strlen(text), 100))));
 }
 
 /*

@@ -3,8 +3,9 @@
  * xact_cache.c
  *		Replies of this transaction, by request.
  *
- * The same request gets the same reply until the transaction ends, whatever
- * the reply was: a 404 is kept as well.  Two scans that ask the same thing
+ * The same request gets the same reply until the transaction ends: a 404 is
+ * kept as well, while a reply that raised an error is forgotten, so that a
+ * retry asks again.  Two scans that ask the same thing
  * at once share one transfer.  The key holds the foreign server, the role's
  * credentials and the whole request, its purpose included, so two roles or
  * two purposes never share a reply.
@@ -21,11 +22,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "common/hashfn.h"
 #include "lib/stringinfo.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+#include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
 
@@ -41,6 +41,9 @@ static HTAB *cache = NULL;
 static bool callback_registered = false;
 static uint64 generation = 0;	/* of the cache, so that late holders know */
 
+/* replies first asked in a subtransaction that has not ended */
+static dlist_head nested = DLIST_STATIC_INIT(nested);
+
 /* A memory context's hold on a reply. */
 typedef struct Hold
 {
@@ -48,20 +51,6 @@ typedef struct Hold
 	uint64		generation;
 	MemoryContextCallback callback;
 } Hold;
-
-static uint32
-hash_key(const void *key, Size keysize)
-{
-	const char *text = *(const char *const *) key;
-
-	return hash_bytes((const unsigned char *) text, strlen(text));
-}
-
-static int
-compare_keys(const void *a, const void *b, Size keysize)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
 
 /* End of a transaction: nothing of it may stay. */
 static void
@@ -77,6 +66,7 @@ forget_all(XactEvent event, void *arg)
 			apigouv_http_abort_all();
 			cache = NULL;
 			cache_cxt = NULL;
+			dlist_init(&nested);
 			generation++;
 			break;
 		default:
@@ -84,41 +74,57 @@ forget_all(XactEvent event, void *arg)
 	}
 }
 
+/* A reply of a subtransaction becomes the transaction's. */
+static void
+leave_nested(ApigouvReply *reply)
+{
+	if (reply->is_nested)
+		dlist_delete(&reply->node);
+	reply->is_nested = false;
+}
+
 /* Cancel a transfer that nobody waits for, and forget its request. */
 static void
 discard_reply(ApigouvReply *reply)
 {
 	apigouv_cache_forget(reply);
+	leave_nested(reply);
 	apigouv_http_release(reply->transfer);
 	reply->transfer = NULL;
 }
 
+/* Is a reply whole? */
 static bool
-is_unfinished(const ApigouvReply *reply)
+is_sound(const ApigouvReply *reply)
 {
-	return reply->transfer->state != APIGOUV_TRANSFER_ENDED;
+	return reply->transfer->state == APIGOUV_TRANSFER_ENDED &&
+		reply->transfer->failure == APIGOUV_FAILURE_NONE;
 }
 
-/* End of a subtransaction: what it left unfinished is not to be waited for. */
+/*
+ * end_subtransaction
+ *		What an aborted subtransaction left unfinished, or broken, is not to be
+ *		waited for; what it obtained is its parent's.
+ */
 static void
 end_subtransaction(SubXactEvent event, SubTransactionId subid,
 				   SubTransactionId parent, void *arg)
 {
-	HASH_SEQ_STATUS status;
-	CacheEntry *entry;
+	dlist_mutable_iter iter;
 
 	if (cache == NULL || (event != SUBXACT_EVENT_COMMIT_SUB &&
 						  event != SUBXACT_EVENT_ABORT_SUB))
 		return;
-	hash_seq_init(&status, cache);
-	while ((entry = hash_seq_search(&status)) != NULL)
+	dlist_foreach_modify(iter, &nested)
 	{
-		ApigouvReply *reply = entry->reply;
+		ApigouvReply *reply = dlist_container(ApigouvReply, node, iter.cur);
 
 		if (reply->subid != subid)
 			continue;
 		reply->subid = parent;
-		if (event == SUBXACT_EVENT_COMMIT_SUB || !is_unfinished(reply))
+		if (parent == TopSubTransactionId)
+			leave_nested(reply);
+		if (event == SUBXACT_EVENT_COMMIT_SUB || is_sound(reply))
 			continue;
 		if (reply->users == 0)
 			discard_reply(reply);
@@ -154,12 +160,15 @@ apigouv_cache_hold(ApigouvReply *reply, MemoryContext cxt)
 	reply->users++;
 }
 
-/* Make the cache of this transaction, if there is none yet. */
-static void
-prepare_cache(void)
+/*
+ * apigouv_cache_prepare
+ *		Make the cache of this transaction, if there is none yet.
+ *
+ * From then on the end of the transaction cancels every transfer.
+ */
+void
+apigouv_cache_prepare(void)
 {
-	HASHCTL		info = {0};
-
 	if (!callback_registered)
 	{
 		RegisterXactCallback(forget_all, NULL);
@@ -171,14 +180,8 @@ prepare_cache(void)
 	cache_cxt = AllocSetContextCreate(TopTransactionContext,
 									  "apigouv_fdw replies",
 									  ALLOCSET_DEFAULT_SIZES);
-	info.keysize = sizeof(char *);
-	info.entrysize = sizeof(CacheEntry);
-	info.hash = hash_key;
-	info.match = compare_keys;
-	info.hcxt = cache_cxt;
-	cache = hash_create("apigouv_fdw replies", 64, &info,
-						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
-						HASH_CONTEXT);
+	cache = texthash_create("apigouv_fdw replies", sizeof(CacheEntry), 64,
+							cache_cxt);
 }
 
 /* Retry hook of the replies kept here. */
@@ -200,8 +203,8 @@ make_key(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 	ListCell   *lc;
 
 	initStringInfo(&key);
-	appendStringInfo(&key, "%u %08x %s %s", options->serverid,
-					 apigouv_token_identity(secrets),
+	appendStringInfo(&key, "%u %u " UINT64_FORMAT " %s %s", options->serverid,
+					 secrets->umid, apigouv_token_identity(secrets),
 					 built->post ? "POST" : "GET", built->url);
 	foreach(lc, built->headers)
 		appendStringInfo(&key, "\n%s", (char *) lfirst(lc));
@@ -264,10 +267,10 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	CacheEntry *entry;
 	ApigouvReply *reply;
 
-	prepare_cache();
+	apigouv_cache_prepare();
 	entry = hash_search(cache, &key, HASH_FIND, NULL);
 	if (entry != NULL && entry->reply->suspect &&
-		entry->reply->users == 0 && is_unfinished(entry->reply))
+		entry->reply->users == 0 && !is_sound(entry->reply))
 	{
 		discard_reply(entry->reply);
 		entry = NULL;
@@ -289,6 +292,11 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	send_request(reply, options, userid, secrets, built, 0);
 	entry = hash_search(cache, &reply->key, HASH_ENTER, NULL);
 	entry->reply = reply;
+	if (reply->subid != TopSubTransactionId)
+	{
+		dlist_push_tail(&nested, &reply->node);
+		reply->is_nested = true;
+	}
 	pfree(key);
 	return reply;
 }

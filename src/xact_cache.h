@@ -8,6 +8,8 @@
 #ifndef APIGOUV_XACT_CACHE_H
 #define APIGOUV_XACT_CACHE_H
 
+#include "lib/ilist.h"
+
 #include "reply.h"
 #include "request.h"
 
@@ -24,9 +26,12 @@ typedef struct ApigouvReply
 	bool		forgotten;		/* a newer one stands under the same key */
 	SubTransactionId subid;		/* that asked first */
 	int			users;			/* memory contexts that hold it */
+	dlist_node	node;			/* if is_nested */
+	bool		is_nested;		/* its subtransaction has not ended */
 	bool		suspect;		/* its subtransaction aborted meanwhile */
 } ApigouvReply;
 
+extern void apigouv_cache_prepare(void);
 extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
 									   Oid userid,
 									   const ApigouvSecrets *secrets,

@@ -12,7 +12,7 @@ import sys
 import urllib.parse
 import urllib.request
 
-SHOWN = 24
+SHOWN = 14
 
 
 def ask(what, value=None):

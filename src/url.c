@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * url.c
+ *		URLs: percent-encoding, and taking them apart.
+ *
+ * libcurl's own parser takes them apart, so that what is checked is what will
+ * be used.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <arpa/inet.h>
+
+#include <curl/curl.h>
+
+#include "attempt.h"
+#include "http.h"
+#include "lib/stringinfo.h"
+
+bool
+apigouv_url_has_control(const char *text)
+{
+	const unsigned char *p;
+
+	for (p = (const unsigned char *) text; *p; p++)
+	{
+		if (*p < 0x20 || *p == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+/* Copy a part of a URL; false when it is missing, or too long. */
+static bool
+copy_part(CURLU *url, CURLUPart what, char *out, size_t size)
+{
+	char	   *text = NULL;
+	bool		fits = false;
+
+	out[0] = '\0';
+	if (curl_url_get(url, what, &text, CURLU_DEFAULT_PORT) == CURLUE_OK)
+		fits = strlcpy(out, text, size) < size;
+	curl_free(text);
+	return fits;
+}
+
+bool
+apigouv_url_split(const char *url, bool guess, ApigouvUrlParts *parts)
+{
+	CURLU	   *handle = curl_url();
+	char		user[2];
+	bool		ok;
+
+	memset(parts, 0, sizeof(*parts));
+	ok = handle != NULL &&
+		curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME |
+					 (guess ? CURLU_GUESS_SCHEME : 0)) == CURLUE_OK &&
+		copy_part(handle, CURLUPART_SCHEME, parts->scheme,
+				  sizeof(parts->scheme)) &&
+		copy_part(handle, CURLUPART_HOST, parts->host, sizeof(parts->host));
+	if (ok)
+	{
+		(void) copy_part(handle, CURLUPART_PORT, parts->port,
+						 sizeof(parts->port));
+		(void) copy_part(handle, CURLUPART_USER, user, sizeof(user));
+		parts->has_user = user[0] != '\0';
+		(void) copy_part(handle, CURLUPART_PASSWORD, user, sizeof(user));
+		parts->has_user |= user[0] != '\0';
+	}
+	curl_url_cleanup(handle);
+	return ok;
+}
+
+void
+apigouv_http_escape(struct StringInfoData *buf, const char *text)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const unsigned char *p;
+
+	for (p = (const unsigned char *) text; *p; p++)
+	{
+		if ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ||
+			(*p >= '0' && *p <= '9') || strchr("-._~", *p) != NULL)
+			appendStringInfoChar(buf, (char) *p);
+		else
+		{
+			appendStringInfoChar(buf, '%');
+			appendStringInfoChar(buf, digits[*p >> 4]);
+			appendStringInfoChar(buf, digits[*p & 15]);
+		}
+	}
+}
+
+/* Is this host, as libcurl writes it, this machine? */
+static bool
+is_loopback(const char *host)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	char		literal[INET6_ADDRSTRLEN];
+	size_t		len = strlen(host);
+
+	if (pg_strcasecmp(host, "localhost") == 0)
+		return true;
+	if (inet_pton(AF_INET, host, &v4) == 1)
+		return (ntohl(v4.s_addr) >> 24) == 127;
+	if (host[0] != '[' || len < 3 || len - 2 >= sizeof(literal))
+		return false;
+	strlcpy(literal, host + 1, len - 1);
+	return inet_pton(AF_INET6, literal, &v6) == 1 &&
+		memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
+}
+
+bool
+apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
+					   const char **why)
+{
+	ApigouvUrlParts parts;
+
+	*is_http = *loopback = false;
+	*why = NULL;
+	if (apigouv_url_has_control(url) || !apigouv_url_split(url, false, &parts))
+		*why = "it is not an absolute URL";
+	else if (strcmp(parts.scheme, "http") != 0 &&
+			 strcmp(parts.scheme, "https") != 0)
+		*why = "its scheme is neither http nor https";
+	else if (parts.has_user)
+		*why = "it holds a user name or a password";
+	else if (strchr(url, '#') != NULL)
+		*why = "it has a fragment";
+	else
+	{
+		*is_http = strcmp(parts.scheme, "http") == 0;
+		*loopback = is_loopback(parts.host);
+	}
+	return *why == NULL;
+}

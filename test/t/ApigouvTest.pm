@@ -1,0 +1,597 @@
+# What the TAP tests share: the local API server and its controls, a cluster
+# with the foreign servers, mappings and tables of every API, and sessions
+# whose errors, times and processes can be looked at.
+#
+# Every wait is for an event (a request that has arrived, a query that has
+# ended) and gives up after $ApigouvTest::PATIENCE seconds.
+package ApigouvTest;
+
+use strict;
+use utf8;
+use warnings;
+
+use Exporter 'import';
+use FindBin;
+use HTTP::Tiny;
+use IO::Socket::INET;
+use JSON::PP;
+use POSIX ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+our @EXPORT = qw(
+  stub_url stub_reset stub_latency stub_options faults replay requests
+  in_flight wait_for_requests wait_until_idle token all_secrets
+  new_cluster create_apis session refuses counted asks run_sql still_works raw_server
+  stop_raw_servers free_port root samples_dir json_text slurp_bytes envelope
+  descriptors
+);
+
+# Names of tests hold accents.  The handles are those that
+# PostgreSQL::Test::Utils has put there, each standing for several.
+INIT
+{
+	my $builder = Test::More->builder;
+	for my $handle ($builder->output, $builder->failure_output,
+		$builder->todo_output)
+	{
+		my $tied = tied *$handle;
+		binmode $_, ':utf8' for $tied ? @$tied : $handle;
+	}
+}
+
+our $PATIENCE = 60;
+
+# A SIRET that every API knows, and a query that spends one request on it.
+our $SIRET = '00000301200010';
+our $SIREN = '000003012';
+our $GOOD_QUERY =
+  "SELECT count(*) FROM marche_inclusion.structures WHERE siret = '$SIRET'";
+
+# The end of a DETAIL, when the local API server gave the request its number.
+our $REQUEST_ID = qr/ X-Request-Id: 0{8}(?:-0{4}){3}-[0-9a-f]{12}\.$/;
+
+my $http = HTTP::Tiny->new(
+	proxy => undef,
+	http_proxy => undef,
+	keep_alive => 1,
+	timeout => $PATIENCE);
+my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+my ($stub_url, $stub_pid, %tokens, @raw_servers);
+
+sub root { return "$FindBin::RealBin/../.."; }
+
+# The folder of recorded replies, or undef where there is none.
+sub samples_dir
+{
+	my $dir = root() . '/../shared/samples';
+	return -d $dir ? $dir : undef;
+}
+
+sub python { return -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3'; }
+
+# JSON as text: characters, not bytes.
+sub json_text { return JSON::PP->new->canonical->allow_nonref->encode($_[0]); }
+
+sub slurp_bytes
+{
+	my ($path) = @_;
+	open(my $file, '<:raw', $path) or die "$path: $!";
+	local $/;
+	return scalar <$file>;
+}
+
+# ---- the local API server ----
+
+# Its address: that of the environment, or of one started here.
+sub stub_url
+{
+	return $stub_url if defined $stub_url;
+	return $stub_url = $ENV{APIGOUV_STUB_URL} if $ENV{APIGOUV_STUB_URL};
+
+	my $port_file = PostgreSQL::Test::Utils::tempdir() . '/port';
+	$stub_pid = fork() // die "fork: $!";
+	if ($stub_pid == 0)
+	{
+		open(STDOUT, '>', '/dev/null');
+		exec(python(), root() . '/test/stub/apigouv_stub.py',
+			'--port', '0', '--port-file', $port_file)
+		  or POSIX::_exit(1);
+	}
+	wait_for(sub { -s $port_file }, 'the local API server');
+	my $port = slurp_bytes($port_file);
+	return $stub_url = "http://127.0.0.1:" . ($port + 0);
+}
+
+sub wait_for
+{
+	my ($is_so, $what) = @_;
+	my $until = time() + $PATIENCE;
+	until ($is_so->())
+	{
+		die "still no sign of $what" if time() > $until;
+		usleep(2000);
+	}
+	return;
+}
+
+sub control
+{
+	my ($what, $value) = @_;
+	my $url = stub_url() . "/_stub/$what";
+	my $reply =
+	  defined $value
+	  ? $http->post($url, { content => $json->encode($value) })
+	  : $http->get($url);
+	die "control $what: $reply->{status} $reply->{content}"
+	  unless $reply->{success};
+	return $json->decode($reply->{content});
+}
+
+sub stub_reset { control('reset', {}); return; }
+sub stub_latency { control('latency', { ms => $_[0] }); return; }
+sub stub_options { control('options', {@_}); return; }
+sub faults { control('faults', [@_]); return; }
+sub replay { control('replay', [@_]); return; }
+
+# An error body of API Entreprise.
+sub envelope
+{
+	my ($code, $title, %meta) = @_;
+	return { errors => [ {
+		code => $code, title => $title, detail => 'Détail.', meta => \%meta } ]
+	};
+}
+
+# Requests received since the last reset, those whose members equal what is
+# given; a value that is a regular expression must match.
+sub requests
+{
+	my (%wanted) = @_;
+	my $all = control('requests?headers=1');
+	return grep {
+		my $entry = $_;
+		!grep {
+			my $is = $entry->{$_} // '';
+			ref $wanted{$_} ? $is !~ $wanted{$_} : $is ne $wanted{$_}
+		} keys %wanted;
+	} @$all;
+}
+
+# Requests that the local API server has not done with.
+sub in_flight { return grep { !defined $_->{ended} } requests(@_); }
+
+sub wait_for_requests
+{
+	my ($n, %wanted) = @_;
+	wait_for(sub { requests(%wanted) >= $n }, "$n requests");
+	return;
+}
+
+sub wait_until_idle
+{
+	wait_for(sub { !in_flight() }, 'the end of all requests');
+	return;
+}
+
+sub load_tokens
+{
+	my $program = root() . '/test/stub/tokens.py';
+	my $python = python();
+	chomp(my @names = `$python $program`);
+	chomp(my @values = `$python $program @names`);
+	@tokens{@names} = @values;
+	return;
+}
+
+# A credential of the local API server, by name.
+sub token
+{
+	my ($name) = @_;
+	load_tokens() unless %tokens;
+	return $tokens{$name} // die "no credential is called $name";
+}
+
+# Every credential, but the client ids, which are no secrets.
+sub all_secrets
+{
+	load_tokens() unless %tokens;
+	return map { $tokens{$_} } grep { !/_id$/ } sort keys %tokens;
+}
+
+# ---- other servers ----
+
+sub free_port
+{
+	my $socket = IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp');
+	return $socket->sockport;
+}
+
+# A server that gives raw bytes: path's first member => what to write before
+# the connection is closed.  Returns its address.
+sub raw_server
+{
+	my (%replies) = @_;
+	my $listener = IO::Socket::INET->new(
+		LocalAddr => '127.0.0.1',
+		LocalPort => 0,
+		Proto => 'tcp',
+		Listen => 64) or die "listen: $!";
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		$SIG{PIPE} = 'IGNORE';
+		while (my $client = $listener->accept)
+		{
+			my $head = '';
+			while ($head !~ /\r\n\r\n/)
+			{
+				sysread($client, $head, 65536, length $head) or last;
+			}
+			my ($name) = $head =~ m{^\S+ /([^/ ]+)};
+			my $bytes = $replies{ $name // '' } // "HTTP/1.1 404 No\r\n\r\n";
+			my $at = 0;
+			while ($at < length $bytes)
+			{
+				my $written =
+				  syswrite($client, $bytes, length($bytes) - $at, $at);
+				last unless defined $written;
+				$at += $written;
+			}
+			close $client;
+		}
+		POSIX::_exit(0);
+	}
+	push @raw_servers, $pid;
+	return 'http://127.0.0.1:' . $listener->sockport;
+}
+
+sub stop_raw_servers
+{
+	kill 'TERM', @raw_servers if @raw_servers;
+	waitpid $_, 0 for @raw_servers;
+	@raw_servers = ();
+	return;
+}
+
+END
+{
+	my $status = $?;
+	stop_raw_servers();
+	if ($stub_pid)
+	{
+		kill 'TERM', $stub_pid;
+		waitpid $stub_pid, 0;
+	}
+	$? = $status;
+}
+
+# ---- clusters ----
+
+# A started cluster; its database postgres has the extension and every API.
+sub new_cluster
+{
+	my ($name, $conf) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ]);
+	$node->append_conf('postgresql.conf', "fsync = off\n" . ($conf // ''));
+	$node->start;
+	create_apis($node, 'postgres');
+	stub_reset();
+	return $node;
+}
+
+my %paths = (
+	marche_inclusion => '/api',
+	data_inclusion => '/api/v1',
+	entreprise => '',
+	marche_travail => '/partenaire/stats-offres-demandes-emploi');
+
+# Servers, mappings of the superuser and tables, in schemas named as the APIs.
+sub create_apis
+{
+	my ($node, $db, @apis) = @_;
+	my $url = stub_url();
+	my $sql = "CREATE EXTENSION IF NOT EXISTS apigouv_fdw;\n";
+
+	for my $api (@apis ? @apis : sort keys %paths)
+	{
+		my $options = "api '$api', base_url '$url/$api$paths{$api}'";
+		my $mapping = "token '" . token($api) . "'"
+		  unless $api eq 'marche_travail';
+		$options .= ", recipient '00000900100017'" if $api eq 'entreprise';
+		if ($api eq 'marche_travail')
+		{
+			$options .= ", token_url '$url/$api/connexion/oauth2/access_token"
+			  . "?realm=%2Fpartenaire'";
+			$mapping = "client_id '" . token("${api}_id") . "', client_secret '"
+			  . token("${api}_secret") . "'";
+		}
+		$sql .= <<"SQL";
+CREATE SERVER $api FOREIGN DATA WRAPPER apigouv_fdw OPTIONS ($options);
+CREATE USER MAPPING FOR CURRENT_USER SERVER $api OPTIONS ($mapping);
+CREATE SCHEMA $api;
+IMPORT FOREIGN SCHEMA $api FROM SERVER $api INTO $api;
+SQL
+	}
+	$sql .= "ALTER DATABASE $db SET apigouv_fdw.context = 'Tests';\n"
+	  . "ALTER DATABASE $db SET apigouv_fdw.object = 'TAP';\n";
+	$node->safe_psql($db, $sql);
+	return;
+}
+
+sub session { return ApigouvTest::Session->new(@_); }
+
+# How many descriptors of a backend are no files of the server's, which opens
+# and closes those as it likes.
+sub descriptors
+{
+	my ($session) = @_;
+	return scalar(grep { m{^(?:socket|anon_inode|pipe):} }
+		  map { readlink($_) // '' } glob('/proc/' . $session->pid . '/fd/*'));
+}
+
+# ---- assertions ----
+
+# A query must fail as said: sqlstate, message, detail, hint, context (text =
+# equal, regular expression = match, undef = absent; detail without the number
+# that the local API server gives a request), requests (how many the
+# local API server got during it, of api when that is given).
+sub refuses
+{
+	my ($session, $sql, $want, $name) = @_;
+	my %want = %$want;
+	my $wanted_requests = delete $want{requests};
+	my $api = delete $want{api};
+	my $before = () = requests($api ? (api => $api) : ());
+	my $result = $session->query($sql);
+	my @wrong;
+
+	if (!defined $result->{sqlstate})
+	{
+		push @wrong, "no error; it gave: $result->{out}";
+	}
+	else
+	{
+		for my $part (sort keys %want)
+		{
+			my $is = $result->{$part};
+			$is =~ s/$REQUEST_ID// if defined $is && $part eq 'detail';
+			my $should = $want{$part};
+			my $fits =
+			    !defined $should ? !defined $is
+			  : !defined $is ? 0
+			  : ref $should ? $is =~ $should
+			  : $is eq $should;
+			push @wrong,
+			    "$part is: "
+			  . ($is // '(none)')
+			  . "\nshould be: "
+			  . ($should // '(none)')
+			  unless $fits;
+		}
+	}
+	if (defined $wanted_requests)
+	{
+		my $made = () = requests($api ? (api => $api) : ());
+		$made -= $before;
+		push @wrong, "requests: $made\nshould be: $wanted_requests"
+		  if $made != $wanted_requests;
+	}
+	ok(!@wrong, $name) or diag(join("\n", @wrong, $result->{err}));
+	return $result;
+}
+
+# A query, with the number of requests received meanwhile.
+sub counted
+{
+	my ($session, $sql, %wanted) = @_;
+	my $before = () = requests(%wanted);
+	my $result = $session->query($sql);
+	my $after = () = requests(%wanted);
+	$result->{requests} = $after - $before;
+	return $result;
+}
+
+# asks(session, query, requests, what it gives or its SQLSTATE, name)
+sub asks
+{
+	my ($session, $sql, $requests, $out, $name) = @_;
+	my $result = counted($session, $sql);
+	is( ($result->{sqlstate} // '') . $result->{out} . $result->{requests},
+		$out . $requests,
+		$name) or diag($result->{err});
+	return $result;
+}
+
+# Statements that should not fail.
+sub run_sql
+{
+	my ($session, @statements) = @_;
+	for my $sql (@statements)
+	{
+		my $result = $session->query($sql);
+		diag("$sql: $result->{err}") if defined $result->{sqlstate};
+	}
+	return;
+}
+
+# The session answers the next query, and nothing is left of what failed.
+sub still_works
+{
+	my ($session, $name) = @_;
+	faults();
+	my $result = $session->query($GOOD_QUERY);
+	my @left;
+	eval { wait_until_idle(); 1 } or @left = in_flight();
+	ok($result->{out} eq "2\n" && !defined $result->{sqlstate} && !@left,
+		$name)
+	  or diag("it gave: $result->{out}$result->{err}", "left: ",
+		json_text(\@left));
+	return;
+}
+
+# ---------------------------------------------------------------------------
+# A psql that stays, with what it says of errors taken apart.
+package ApigouvTest::Session;
+
+use strict;
+use warnings;
+
+use Carp;
+use Encode 'decode';
+use IO::Select;
+use IPC::Open3;
+use Symbol 'gensym';
+use Time::HiRes qw(time);
+
+my $marks = 0;
+
+# new(node, db =>, user =>, options => text for PGOPTIONS)
+sub new
+{
+	my ($class, $node, %with) = @_;
+	my $self = bless {
+		node => $node
+	}, $class;
+
+	local %ENV = (%ENV, PGCLIENTENCODING => $with{encoding} // 'UTF8');
+	$ENV{PGOPTIONS} = $with{options} if defined $with{options};
+	my @command = (
+		$node->installed_command('psql'), '-X', '-A', '-t', '-q', '-v',
+		'VERBOSITY=verbose', '-d', $node->connstr($with{db} // 'postgres'));
+	push @command, '-U', $with{user} if defined $with{user};
+	$self->{psql} =
+	  open3($self->{to}, $self->{from}, $self->{from_err} = gensym,
+		@command);
+	binmode $_, ':raw' for @$self{qw(to from from_err)};
+	$self->{to}->autoflush(1);
+	my $first = $self->query('SELECT pg_backend_pid()');
+	croak "no connection: $first->{err}" if $first->{out} !~ /^\d+\n$/;
+	chomp($self->{pid} = $first->{out});
+	return $self;
+}
+
+sub pid { return $_[0]{pid}; }
+
+# Send a query, and do not wait.
+sub start
+{
+	my ($self, $sql) = @_;
+	my $mark = '-- mark ' . ++$marks;
+	local $SIG{PIPE} = 'IGNORE';
+
+	$sql .= ';' unless $sql =~ /(;|^\\[^\n]*)\s*\z/m;
+	utf8::encode($sql) if utf8::is_utf8($sql);
+	@$self{qw(mark sql)} = ($mark, $sql);
+	$self->{out} = $self->{err} = '';
+	$self->{started} = time();
+	print { $self->{to} } "$sql\n\\echo $mark\n\\warn $mark\n";
+	return;
+}
+
+# Wait for the end of the query sent: out, err, sqlstate, message, detail,
+# hint, context, notices (texts), ms, dead (the connection was lost).
+sub finish
+{
+	my ($self) = @_;
+	my $end = qr/^\Q$self->{mark}\E\n\z/m;
+	my %open = (out => $self->{from}, err => $self->{from_err});
+	my $until = time() + $ApigouvTest::PATIENCE * 3;
+	my $ended;
+
+	while (%open)
+	{
+		for my $handle (IO::Select->new(values %open)->can_read(1))
+		{
+			my ($which) = grep { $open{$_} == $handle } keys %open;
+			sysread($handle, $self->{$which}, 65536, length $self->{$which})
+			  or delete $open{$which};
+		}
+		$ended //= time() if $self->{out} =~ $end;
+		last if $self->{out} =~ $end && $self->{err} =~ $end;
+		croak "no end of: $self->{sql}" if time() > $until;
+	}
+	$self->{$_} =~ s/$end// for qw(out err);
+	return $self->parsed(($ended // time()) - $self->{started},
+		keys %open < 2);
+}
+
+sub query
+{
+	my ($self, $sql) = @_;
+	$self->start($sql);
+	return $self->finish;
+}
+
+# The result of a query that should not fail, else its error.
+sub value
+{
+	my ($self, $sql) = @_;
+	my $result = $self->query($sql);
+	return "ERROR $result->{sqlstate}: $result->{message}"
+	  if defined $result->{sqlstate};
+	chomp $result->{out};
+	return $result->{out};
+}
+
+sub parsed
+{
+	my ($self, $seconds, $dead) = @_;
+	my %result = (
+		out => decode('UTF-8', $self->{out}),
+		err => decode('UTF-8', $self->{err}),
+		ms => $seconds * 1000,
+		dead => $dead ? 1 : 0,
+		notices => []);
+	my $part;
+
+	for my $line (split /\n/, $result{err})
+	{
+		if ($line =~ /^(ERROR|FATAL|PANIC):\s+([0-9A-Z]{5}): (.*)/)
+		{
+			last if defined $result{sqlstate};
+			@result{qw(sqlstate message)} = ($2, $3);
+			$part = 'message';
+		}
+		elsif ($line =~ /^(WARNING|NOTICE|INFO|LOG|DEBUG):\s+(?:[0-9A-Z]{5}: )?(.*)/)
+		{
+			push @{ $result{notices} }, $2;
+			$part = undef;
+		}
+		elsif ($line =~ /^(DETAIL|HINT|CONTEXT|LOCATION|LINE \d+):\s+(.*)/)
+		{
+			$part = defined $result{sqlstate} ? lc $1 : undef;
+			$result{$part} = $2 if defined $part;
+		}
+		elsif (defined $part)
+		{
+			$result{$part} .= "\n$line";
+		}
+	}
+	return \%result;
+}
+
+# End the session.
+sub quit
+{
+	my ($self) = @_;
+	return unless defined $self->{psql};
+	close $self->{to};
+	waitpid $self->{psql}, 0;
+	delete $self->{psql};
+	return;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local ($?, $!, $@);
+	$self->quit;
+	return;
+}
+
+1;
