@@ -86,11 +86,17 @@ $session->query("SELECT niveau FROM marche_travail.marche_travail_tensions"
 is(join('', sort split //, asked($since)), 'aaaaaaaat',
 	'four refusals of one token renew it once');
 
-stub_options(token_lifetime_s => 30);
+stub_options(token_lifetime_s => 1);
 $session = session($node);
 $since = so_far();
 $session->query($tensions) for 1 .. 2;
 is(asked($since), 'tata', 'a token about to end is not used again');
+
+stub_options(token_lifetime_s => 30);
+$session = session($node);
+$since = so_far();
+$session->query($tensions) for 1 .. 2;
+is(asked($since), 'taa', 'a token of a short life serves for half of it');
 stub_reset();
 
 # ===================================================================
