@@ -39,7 +39,7 @@
 /* far above any definition; keeps a wrong file out of memory */
 #define MAX_FILE_BYTES 4194304
 
-#define DEFAULT_REQUEST_COST 2000
+#define DEFAULT_REQUEST_COST 200
 #define DEFAULT_LATENCY_MS 100
 #define DEFAULT_RENEW_BEFORE_S 60
 
