@@ -487,13 +487,16 @@ my %templates = (
 		my ($self) = @_;
 		my $query = $self->plain;
 		return 'WITH c AS ' . pick('', 'MATERIALIZED ', 'NOT MATERIALIZED ') . "($query) "
-		  . pick('SELECT * FROM c', 'SELECT count(*) FROM c', 'SELECT a.* FROM c a CROSS JOIN (SELECT count(*) FROM c) b',
+		  . pick('SELECT * FROM c', 'SELECT count(*) FROM c',
+			'SELECT a.* FROM c a CROSS JOIN (SELECT count(*) FROM c) b',
 			"SELECT * FROM c UNION ALL SELECT * FROM c");
 	},
 	scalar => sub {
 		my ($self) = @_;
 		my $column = pick(grep { $self->{columns}{$_} ne 'boolean' } @{ $self->{shown} });
-		return 'SELECT r.n, (SELECT ' . pick('count(*)', "min(t.$column)", "max(t.$column)", "string_agg(t.$column\::text, ',' ORDER BY t.$column)")
+		return 'SELECT r.n, (SELECT '
+		  . pick('count(*)', "min(t.$column)", "max(t.$column)",
+			"string_agg(t.$column\::text, ',' ORDER BY t.$column)")
 		  . ' FROM {T} t WHERE ' . $self->conditions('t', 'r') . ') FROM {R} r';
 	},
 	self => sub {
@@ -510,7 +513,8 @@ my %templates = (
 	grouped => sub {
 		my ($self) = @_;
 		my $column = 't.' . pick(@{ $self->{shown} });
-		return "SELECT $column, count(*), min(t." . pick(grep { $self->{columns}{$_} ne 'boolean' } @{ $self->{shown} }) . ") FROM {T} t WHERE "
+		my $other = pick(grep { $self->{columns}{$_} ne 'boolean' } @{ $self->{shown} });
+		return "SELECT $column, count(*), min(t.$other) FROM {T} t WHERE "
 		  . $self->conditions('t') . " GROUP BY $column" . (chance(0.3) ? ' HAVING count(*) > 1' : '');
 	},
 	distinct => sub {
@@ -540,7 +544,8 @@ my @kinds = map { my ($name, $times) = @$_; ($name) x $times } (
 sub with_subselect
 {
 	my ($self, $query) = @_;
-	$query =~ s/\{S\} (\w+)/'(SELECT ' . join(', ', @{ $self->{shown} }) . ' FROM {T} x WHERE ' . $self->conditions('x') . ") $1"/ge;
+	my $columns = join ', ', @{ $self->{shown} };
+	$query =~ s/\{S\} (\w+)/"(SELECT $columns FROM {T} x WHERE " . $self->conditions('x') . ") $1"/ge;
 	return $query;
 }
 
@@ -585,7 +590,8 @@ sub prepared
 	my $values = @params ? '(' . join(', ', map { $_->[1] } @params) . ')' : '';
 	my $mode = pick(qw(auto force_generic_plan force_generic_plan force_generic_plan force_custom_plan));
 	my $times = $mode eq 'auto' ? pick(1, 7) : pick(1, 1, 2);
-	return ("SET plan_cache_mode = $mode;\nPREPARE q$types AS ", ";\n" . "EXECUTE q$values;\n" x $times . 'DEALLOCATE q');
+	return ("SET plan_cache_mode = $mode;\nPREPARE q$types AS ",
+		";\n" . "EXECUTE q$values;\n" x $times . 'DEALLOCATE q');
 }
 
 # The same for a cursor, read in parts; all of it, unless its order is known.
@@ -607,7 +613,8 @@ sub cursor
 sub settings
 {
 	my @set;
-	push @set, "SET TimeZone = '" . pick('Europe/Paris', 'America/St_Johns', 'Pacific/Kiritimati') . "'" if chance(0.3);
+	push @set, "SET TimeZone = '" . pick('Europe/Paris', 'America/St_Johns', 'Pacific/Kiritimati') . "'"
+	  if chance(0.3);
 	push @set, "SET DateStyle = '" . pick('SQL, DMY', 'German', 'Postgres, MDY') . "'" if chance(0.3);
 	push @set, "SET IntervalStyle = 'sql_standard'" if chance(0.05);
 	push @set, "SET extra_float_digits = " . pick(0, 3) if chance(0.1);

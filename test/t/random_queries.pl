@@ -46,6 +46,8 @@ my @sirens = qw(000003012 000003020 000003046 000003079 000003087 000003095
   000003111 000003129);
 my @malformed = ('', ' ', '00000301200011', '0000030120001', '00000301200010 ',
 	'000003013', 'x', '000 003 012');
+my @tension_keys = qw(code_type_territoire code_territoire code_departement
+  code_region code_type_activite code_activite lib_activite code_rome);
 my @territories = ([ 'REG', '53' ], [ 'REG', '94' ], [ 'REG', '06' ], [ 'DEP', '35' ], [ 'DEP', '2A' ],
 	[ 'DEP', '2B' ], [ 'DEP', '977' ], [ 'NAT', 'FR' ], [ 'BASBMO', '3221' ]);
 my @activities = ([ 'ROME', 'D1102' ], [ 'ROME', 'L1304' ], [ 'ROME', 'A1203' ], [ 'CUMUL', 'CUMUL' ]);
@@ -53,6 +55,13 @@ my @activities = ([ 'ROME', 'D1102' ], [ 'ROME', 'L1304' ], [ 'ROME', 'A1203' ],
 # ---- conditions that give a key its values ----
 
 sub one_of { return $_[ int rand @_ ]; }
+
+# The codes that go with a type.
+sub codes_of
+{
+	my ($type, @pairs) = @_;
+	return map { $_->[1] } grep { $_->[0] eq $type } @pairs;
+}
 
 # name is one of some values, said in one of many ways.
 sub among
@@ -63,7 +72,9 @@ sub among
 
 	push @few, undef if rand() < 0.05;
 	return "$name = ANY (" . RandomQueries::array_literal(@few) . '::text[])' if $way < 0.25;
-	return "$name = ANY (ARRAY[" . join(', ', map { RandomQueries::literal($_) } @few) . ']::text[])' if $way < 0.35;
+	return "$name = ANY (ARRAY["
+	  . join(', ', map { RandomQueries::literal($_) } @few) . ']::text[])'
+	  if $way < 0.35;
 	@few = map { $generator->constant(RandomQueries::literal($_), 'text') } @few;
 	return '(' . join(' OR ', map { "$name = $_" } @few) . ')' if $way < 0.45;
 	return "$few[0] = $name" if $way < 0.5;
@@ -99,7 +110,7 @@ my %territory_keys = (
 			my ($generator, $alias) = @_;
 			my ($type, $code) = @{ one_of(@territories) };
 			return among($generator, "$alias.code_type_territoire", [$type]) . " AND "
-			  . among($generator, "$alias.code_territoire", [ $code, map { $_->[1] } grep { $_->[0] eq $type } @territories ]);
+			  . among($generator, "$alias.code_territoire", [ $code, codes_of($type, @territories) ]);
 		}
 	},
 	department => {
@@ -135,7 +146,7 @@ my %activity_keys = (
 			my ($generator, $alias) = @_;
 			my ($type, $code) = @{ one_of(@activities) };
 			return among($generator, "$alias.code_type_activite", [$type]) . ' AND '
-			  . among($generator, "$alias.code_activite", [ $code, map { $_->[1] } grep { $_->[0] eq $type } @activities ]);
+			  . among($generator, "$alias.code_activite", [ $code, codes_of($type, @activities) ]);
 		}
 	},
 	total => {
@@ -150,14 +161,15 @@ my %activity_keys = (
 sub start_tensions
 {
 	my ($generator) = @_;
-	my @ways = ($territory_keys{ one_of(sort keys %territory_keys) }, $activity_keys{ one_of(sort keys %activity_keys) });
+	my @ways = map { $_->{ one_of(sort keys %$_) } } \%territory_keys, \%activity_keys;
 	my $only = join(' AND ', grep { defined } map { $_->{only} } @ways) || 'true';
 	my @columns = map { @{ $_->{columns} } } @ways;
+	my @alone = map { @{ $_->{alone} // [] } } @ways;
 	@$generator{qw(ways scan left_alone joins)} = (
 		\@ways, "(SELECT * FROM copie.marche_travail_tensions WHERE $only)",
-		[ qw(code_type_territoire code_type_activite), map { @{ $_->{alone} // [] } } @ways ], @columns ? \@columns : ['code_indicateur']);
-	@$generator{qw(joins left_alone)} = (['code_indicateur'], [qw(code_type_territoire code_territoire code_departement
-		  code_region code_type_activite code_activite lib_activite code_rome)]) if $generator->{keyless};
+		[ qw(code_type_territoire code_type_activite), @alone ],
+		@columns ? \@columns : ['code_indicateur']);
+	@$generator{qw(joins left_alone)} = (['code_indicateur'], \@tension_keys) if $generator->{keyless};
 	return;
 }
 
@@ -189,11 +201,29 @@ sub copy_whole
 sub copy_keys
 {
 	my ($copy, $foreign, $columns, @keys) = @_;
+	my @columns = split ' ', $columns;
 	return join ";\n", "CREATE TABLE copie.$copy AS SELECT * FROM $foreign WITH NO DATA", map {
-		my $key = ref $_ ? $_ : [$_];
+		my $key = $_;
 		"INSERT INTO copie.$copy SELECT * FROM $foreign WHERE "
-		  . join(' AND ', map { "$columns->[$_] = '$key->[$_]'" } 0 .. $#$columns)
+		  . join(' AND ', map { "$columns[$_] = '$key->[$_]'" } 0 .. $#columns)
 	} @keys;
+}
+
+my @tension_registry = qw(code_type_territoire code_territoire code_departement code_region
+  code_type_activite code_activite code_rome code_indicateur);
+
+sub tension_registry_row
+{
+	my ($n) = @_;
+	my ($type, $code) = @{ $territories[$n] };
+	return [
+		$type, $code,
+		$type eq 'DEP' ? $code : undef,
+		$type eq 'REG' ? $code : undef,
+		@{ $activities[ $n % @activities ] },
+		(qw(D1102 L1304 A1203))[ $n % 3 ],
+		'PERSPECTIVE'
+	];
 }
 
 my @tables = (
@@ -222,13 +252,15 @@ my @tables = (
 	},
 	{
 		name => 'entreprise.entreprise_attestations',
-		copy => copy_keys('entreprise_attestations_siret', 'entreprise.entreprise_attestations', ['siret'], @sirets) . ";\n"
-		  . copy_keys('entreprise_attestations_siren', 'entreprise.entreprise_attestations', ['siren'], @sirens),
+		copy => join(
+			";\n",
+			map { copy_keys("entreprise_attestations_$_->[0]", 'entreprise.entreprise_attestations', @$_) }
+			  [ 'siret', map { [$_] } @sirets ], [ 'siren', map { [$_] } @sirens ]),
 		scan => 'copie.entreprise_attestations_siret',
 		likely => [qw(siret siren type categorie niveau fournisseur)],
 		registry => [qw(siret siren type)],
 		registry_rows => '(VALUES ' . values_list(
-			(map { [ $sirets[$_], $sirens[ $_ % @sirens ], one_of('certification_rge', 'attestation_fiscale') ] } 0 .. $#sirets),
+			(map { [ $sirets[$_], $sirens[ $_ % @sirens ], $_ % 3 ? 'certification_rge' : undef ] } 0 .. $#sirets),
 			(map { [ $_, $_, undef ] } @malformed)) . ') AS v (siret, siren, type)',
 		start => \&start_attestations,
 		keys => \&keys_of_attestations
@@ -236,20 +268,18 @@ my @tables = (
 	{
 		name => 'marche_travail.marche_travail_tensions',
 		copy => copy_keys('marche_travail_tensions', 'marche_travail.marche_travail_tensions',
-			[qw(code_type_territoire code_territoire code_type_activite code_activite)],
+			'code_type_territoire code_territoire code_type_activite code_activite',
 			map { my $territory = $_; map { [ @$territory, @$_ ] } @activities } @territories),
 		scan => 'copie.marche_travail_tensions',
-		likely => [qw(code_type_territoire code_territoire code_departement code_region code_type_activite code_activite
-			  code_rome code_periode code_indicateur)],
-		registry => [qw(code_type_territoire code_territoire code_departement code_region code_type_activite code_activite code_rome
-			  code_indicateur)],
-		registry_rows => '(VALUES ' . values_list(
-			(map { my ($type, $code) = @{ $territories[$_] };
-				[ $type, $code, $type eq 'DEP' ? $code : undef, $type eq 'REG' ? $code : undef,
-					@{ $activities[ $_ % @activities ] }, (qw(D1102 L1304 A1203))[ $_ % 3 ], 'PERSPECTIVE' ] } 0 .. $#territories),
+		likely => [ @tension_keys, qw(code_periode code_indicateur) ],
+		registry => \@tension_registry,
+		registry_rows => '(VALUES '
+		  . values_list(
+			(map { tension_registry_row($_) } 0 .. $#territories),
 			[ 'DEP', '2A', '2A', '94', 'ROME', 'L1304', 'L1304', 'INT_EMB' ],
 			[ 'DEP', ' 35', '35 ', '', 'ROME', 'D1102 ', '', 'XX' ],
-			[ (undef) x 8 ]) . ') AS v (code_type_territoire, code_territoire, code_departement, code_region, code_type_activite, code_activite, code_rome, code_indicateur)',
+			[ (undef) x 8 ])
+		  . ') AS v (' . join(', ', @tension_registry) . ')',
 		start => \&start_tensions,
 		keys => \&keys_of_tensions
 	});
@@ -287,7 +317,8 @@ sub difference
 	my %count;
 	$count{$_}++ for split /\n/, $rows;
 	$count{$_}-- for split /\n/, $right;
-	my @lines = map { ($count{$_} > 0 ? "+$count{$_} " : "$count{$_} ") . substr($_, 0, 300) } grep { $count{$_} } sort keys %count;
+	my @lines = map { sprintf('%+d %s', $count{$_}, substr($_, 0, 300)) }
+	  grep { $count{$_} } sort keys %count;
 	return join("\n", @lines > 6 ? (@lines[ 0 .. 5 ], '... ' . @lines) : @lines);
 }
 
@@ -295,8 +326,8 @@ sub difference
 sub columns_of
 {
 	my ($session, $table) = @_;
-	my $pairs = $session->value("SELECT json_object_agg(attname, format_type(atttypid, -1) ORDER BY attnum) FROM pg_attribute"
-		  . " WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
+	my $pairs = $session->value("SELECT json_object_agg(attname, format_type(atttypid, -1))"
+		  . " FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
 	my $all = JSON::PP->new->decode($pairs);
 	return map { $_ => $all->{$_} } grep { !$left_out{$_} && $all->{$_} ne 'jsonb' } sort keys %$all;
 }
@@ -305,7 +336,8 @@ sub pool_of
 {
 	my ($session, $scan, $column, $type) = @_;
 	my $value = $type =~ /\[\]$/ ? "unnest($column)" : $column;
-	my $json = $session->value("SELECT coalesce(json_agg(v), '[]') FROM (SELECT v FROM (SELECT DISTINCT $value\::text COLLATE \"C\" AS v FROM $scan t) d"
+	my $json = $session->value("SELECT coalesce(json_agg(v), '[]') FROM (SELECT v"
+		  . " FROM (SELECT DISTINCT $value\::text COLLATE \"C\" AS v FROM $scan t) d"
 		  . " WHERE v IS NOT NULL ORDER BY md5(v) LIMIT 60) s");
 	return JSON::PP->new->decode($json);
 }
@@ -316,8 +348,8 @@ sub rows_of
 	my ($session, $scan, $columns) = @_;
 	my @columns = grep { !$no_condition{$_} } sort keys %$columns;
 	my $list = join ', ', map { $columns->{$_} =~ /\[\]$/ ? $_ : "$_\::text" } @columns;
-	my $json = $session->value("SELECT json_agg(s) FROM (SELECT $list FROM $scan t ORDER BY md5(ROW(" . join(', ', @columns)
-		  . ")::text) LIMIT 60) s");
+	my $json = $session->value("SELECT json_agg(s) FROM (SELECT $list FROM $scan t"
+		  . ' ORDER BY md5(ROW(' . join(', ', @columns) . ')::text) LIMIT 60) s');
 	return JSON::PP->new->decode($json);
 }
 
@@ -413,7 +445,8 @@ sub run_table
 		rows => $rows,
 		why => join("\n\n", splice(@why, 0, $shown_differences),
 			"$failed differ: " . join(', ', map { "$_ $by_kind{$_}" } sort keys %by_kind)),
-		note => sprintf('%s: %d runs in %.1f s, %d queries with more than one row, %d runs without a key, digest of the queries %s',
+		note => sprintf('%s: %d runs in %.1f s, %d queries with more than one row, %d runs without a key,'
+			  . ' digest of the queries %s',
 			$name, $run, time() - $began, $rows, $keyless, substr($digest->hexdigest, 0, 8))
 	};
 }
@@ -450,12 +483,12 @@ sub finish_table
 # ---- the local API server, smaller than that of the other tests ----
 
 my $port_file = PostgreSQL::Test::Utils::tempdir() . '/port';
-my $python = -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3';
 my $stub = fork() // die "fork: $!";
 if ($stub == 0)
 {
 	open(STDOUT, '>', '/dev/null');
-	exec($python, root() . '/test/stub/apigouv_stub.py', '--port', '0', '--port-file', $port_file, '--structures', $structures)
+	exec(ApigouvTest::python(), root() . '/test/stub/apigouv_stub.py', '--port', '0',
+		'--port-file', $port_file, '--structures', $structures)
 	  or POSIX::_exit(1);
 }
 END
@@ -468,14 +501,19 @@ END
 	}
 	$? = $status;
 }
-select(undef, undef, undef, 0.02) until -s $port_file || !kill 0, $stub;
+ApigouvTest::wait_for(sub { -s $port_file }, 'the local API server');
 $ENV{APIGOUV_STUB_URL} = 'http://127.0.0.1:' . (slurp_bytes($port_file) + 0);
 
 diag("seed $seed, $queries queries for each table");
 $node = new_cluster('random');
 $node->safe_psql('postgres',
-	# requests are dear, and the compiler would be run for a few rows
-	"ALTER DATABASE postgres SET jit = off; ALTER SERVER entreprise OPTIONS (ADD retries '0'); CREATE SCHEMA copie; CREATE COLLATION sans_casse (provider = icu, locale = 'und-u-ks-level2', deterministic = false)");
+	<<'SQL');
+CREATE SCHEMA copie;
+CREATE COLLATION sans_casse (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+-- requests are dear, and queries of a few rows would be compiled
+ALTER DATABASE postgres SET jit = off;
+ALTER SERVER entreprise OPTIONS (ADD retries '0');
+SQL
 finish_table($_) for map { start_table($_) }
   grep { $_->{name} =~ /(?:$only)/ } @tables;
 $node->stop;
