@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 
 #include "apidef_read.h"
+#include "messages.h"
 
 /* where the package installs definitions, under the share directory */
 #define SHARE_SUBDIRECTORY "extension/apigouv_fdw"

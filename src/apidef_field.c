@@ -27,6 +27,7 @@
 #include "mb/pg_wchar.h"
 
 #include "apidef_read.h"
+#include "messages.h"
 
 /* a member that every object may have, for people */
 #define NOTE "note"

@@ -18,6 +18,7 @@
 
 #include "apigouv_fdw.h"
 #include "compat.h"
+#include "messages.h"
 #include "stats.h"
 
 PG_MODULE_MAGIC;
@@ -105,6 +106,7 @@ define_engine(void)
 void
 _PG_init(void)
 {
+	pg_bindtextdomain(TEXTDOMAIN);
 	define_purpose();
 	define_engine();
 	MarkGUCPrefixReserved("apigouv_fdw");

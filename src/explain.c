@@ -123,35 +123,20 @@ append_value(StringInfo buf, const ApigouvScanState *state,
 		appendStringInfoChar(buf, '}');
 }
 
-/* Append a path template, its placeholders filled. */
-static void
-append_path(StringInfo buf, const ApigouvScanState *state,
-			const ApigouvScanRoute *sroute, const char *path)
+/* A route of a scan, for the writer below. */
+typedef struct ScanAndRoute
 {
-	const ApigouvRoute *route = sroute->route;
+	const ApigouvScanState *state;
+	const ApigouvScanRoute *sroute;
+} ScanAndRoute;
 
-	while (*path != '\0')
-	{
-		const char *close = *path == '{' ? strchr(path, '}') : NULL;
-		int			i;
+/* Fill a place of a path as EXPLAIN shows it. */
+static void
+write_place(StringInfo buf, int param, const void *arg)
+{
+	const ScanAndRoute *both = arg;
 
-		if (close == NULL)
-		{
-			appendStringInfoChar(buf, *path++);
-			continue;
-		}
-		for (i = 0; i < route->nparams; i++)
-		{
-			if (route->params[i].place == APIGOUV_IN_PATH &&
-				strlen(route->params[i].name) == (size_t) (close - path - 1) &&
-				strncmp(route->params[i].name, path + 1,
-						close - path - 1) == 0)
-				break;
-		}
-		if (i < route->nparams)
-			append_value(buf, state, sroute, i);
-		path = close + 1;
-	}
+	append_value(buf, both->state, both->sroute, param);
 }
 
 /* A route's request, with the values known before execution. */
@@ -159,12 +144,13 @@ static char *
 request_of(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
 {
 	const ApigouvRoute *route = sroute->route;
+	ScanAndRoute both = {state, sroute};
 	StringInfoData buf;
 	char		separator = route->post ? ' ' : '?';
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, route->post ? "POST " : "GET ");
-	append_path(&buf, state, sroute, route->path);
+	apigouv_request_path(&buf, route, route->path, write_place, &both);
 	for (int i = 0; i < route->nparams; i++)
 	{
 		const ApigouvParam *param = &route->params[i];
@@ -185,7 +171,8 @@ request_of(const ApigouvScanState *state, const ApigouvScanRoute *sroute)
 	if (route->lookup.path != NULL)
 	{
 		appendStringInfoString(&buf, " after GET ");
-		append_path(&buf, state, sroute, route->lookup.path);
+		apigouv_request_path(&buf, route, route->lookup.path, write_place,
+							 &both);
 	}
 	return buf.data;
 }

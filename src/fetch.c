@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "messages.h"
 #include "scan_state.h"
 #include "texthash.h"
 #include "token.h"

@@ -36,6 +36,7 @@
 #include "attempt.h"
 #include "compat.h"
 #include "http.h"
+#include "messages.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/latch.h"

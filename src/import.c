@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 
 #include "apigouv_fdw.h"
+#include "messages.h"
 
 /* Is a table wanted by LIMIT TO or EXCEPT? */
 static bool

@@ -35,6 +35,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "messages.h"
 #include "option.h"
 
 /* where an option may stand */

@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "messages.h"
 #include "scan_state.h"
 
 /* Room above an announced total, for rows that come meanwhile. */

@@ -36,6 +36,7 @@
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
+#include "messages.h"
 #include "option.h"
 #include "qual.h"
 

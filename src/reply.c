@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "json.h"
+#include "messages.h"
 #include "redact.h"
 #include "reply.h"
 

@@ -18,45 +18,63 @@
 #include "lib/stringinfo.h"
 #include "utils/json.h"
 
+#include "messages.h"
 #include "request.h"
 
-/* The single value of the path parameter called name (len bytes). */
-static const char *
-path_value(const ApigouvCall *call, const char *name, size_t len)
+/* Position of the path parameter called name (len bytes), or -1. */
+static int
+path_parameter(const ApigouvRoute *route, const char *name, size_t len)
 {
-	for (int i = 0; i < call->route->nparams; i++)
+	for (int i = 0; i < route->nparams; i++)
 	{
-		const ApigouvParam *param = &call->route->params[i];
+		const ApigouvParam *param = &route->params[i];
 
-		if (param->place == APIGOUV_IN_PATH && call->wires[i] != NIL &&
-			strlen(param->name) == len &&
+		if (param->place == APIGOUV_IN_PATH && strlen(param->name) == len &&
 			strncmp(param->name, name, len) == 0)
-			return linitial(call->wires[i]);
+			return i;
 	}
-	elog(ERROR, "path parameter \"%.*s\" of route \"%s\" has no value",
-		 (int) len, name, call->route->name);
+	return -1;
 }
 
-/* Append a path template, its placeholders filled. */
-static void
-append_path(StringInfo url, const ApigouvCall *call, const char *template)
+/*
+ * apigouv_request_path
+ *		Append a path template of a route; write() fills each place, given the
+ *		position of its parameter.
+ */
+void
+apigouv_request_path(StringInfo buf, const ApigouvRoute *route,
+					 const char *template, ApigouvPlaceWriter write,
+					 const void *arg)
 {
-	const char *p = template;
-
-	while (*p)
+	while (*template != '\0')
 	{
-		const char *open = strchr(p, '{');
-		const char *close = open ? strchr(open, '}') : NULL;
+		const char *close = *template == '{' ? strchr(template, '}') : NULL;
+		int			param;
 
 		if (close == NULL)
 		{
-			appendStringInfoString(url, p);
-			return;
+			appendStringInfoChar(buf, *template++);
+			continue;
 		}
-		appendBinaryStringInfo(url, p, open - p);
-		apigouv_http_escape(url, path_value(call, open + 1, close - open - 1));
-		p = close + 1;
+		param = path_parameter(route, template + 1, close - template - 1);
+		if (param < 0)
+			elog(ERROR, "path \"%s\" of route \"%s\" names no parameter",
+				 template, route->name);
+		write(buf, param, arg);
+		template = close + 1;
 	}
+}
+
+/* Fill a place of a path with the value that a call has for it. */
+static void
+write_value(StringInfo buf, int param, const void *arg)
+{
+	const ApigouvCall *call = arg;
+
+	if (call->wires[param] == NIL)
+		elog(ERROR, "path parameter \"%s\" of route \"%s\" has no value",
+			 call->route->params[param].name, call->route->name);
+	apigouv_http_escape(buf, linitial(call->wires[param]));
 }
 
 /* Append "name=value" to a URL's query. */
@@ -215,8 +233,9 @@ apigouv_request_build(const ApigouvOptions *options, const ApigouvCall *call,
 
 	initStringInfo(&url);
 	appendStringInfoString(&url, options->base_url);
-	append_path(&url, call, call->lookup
-				? call->route->lookup.path : call->route->path);
+	apigouv_request_path(&url, call->route, call->lookup
+						 ? call->route->lookup.path : call->route->path,
+						 write_value, call);
 	append_parameters(&url, call);
 
 	built->post = call->route->post && !call->lookup;

@@ -8,6 +8,8 @@
 #ifndef APIGOUV_REQUEST_H
 #define APIGOUV_REQUEST_H
 
+#include "lib/stringinfo.h"
+
 #include "option.h"
 
 /* What determines a request. */
@@ -31,6 +33,13 @@ typedef struct ApigouvBuilt
 	List	   *headers;		/* of "Name: value" */
 } ApigouvBuilt;
 
+/* Writes what stands at a place of a path, given the parameter's position. */
+typedef void (*ApigouvPlaceWriter) (StringInfo buf, int param,
+									const void *arg);
+
+extern void apigouv_request_path(StringInfo buf, const ApigouvRoute *route,
+								 const char *template,
+								 ApigouvPlaceWriter write, const void *arg);
 extern void apigouv_request_build(const ApigouvOptions *options,
 								  const ApigouvCall *call,
 								  ApigouvBuilt *built);

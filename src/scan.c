@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "messages.h"
 #include "scan_state.h"
 
 /* Bindings of the plan, as an array. */

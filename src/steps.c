@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 
 #include "apidef_read.h"
+#include "messages.h"
 
 #define SHARED_FILE "shared/territoires.json"
 

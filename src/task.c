@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 
 #include "binding.h"
+#include "messages.h"
 #include "route.h"
 #include "scan_state.h"
 #include "value.h"

@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "json.h"
+#include "messages.h"
 #include "redact.h"
 #include "reply.h"
 #include "token.h"
@@ -52,7 +53,7 @@ typedef struct KnownScopes
 	uint64		identity;		/* of the credentials */
 	List	   *scopes;
 	TimestampTz ends_at;
-}			KnownScopes;
+} KnownScopes;
 
 static MemoryContext token_cxt = NULL;
 static List *access_tokens = NIL;
@@ -159,14 +160,14 @@ typedef struct RetryRule
 {
 	const ApigouvApi *api;
 	int			retries;
-}			RetryRule;
+} RetryRule;
 
 /* Retry hook of token requests: lost connections and gateways' errors. */
 static bool
 retry_token(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 {
 	static const ApigouvRoute no_rules;
-	const		RetryRule *rule = arg;
+	const RetryRule *rule = arg;
 
 	return apigouv_reply_wants_retry(rule->api, &no_rules, rule->retries,
 									 transfer, delay_ms);
@@ -507,7 +508,7 @@ apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 					 const ApigouvSecrets *secrets, List **scopes)
 {
 	const ApigouvJson *list;
-	const		KnownScopes *known;
+	const KnownScopes *known;
 
 	*scopes = NIL;
 	if (options->api->auth != APIGOUV_AUTH_BEARER || !options->api->jwt)

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "messages.h"
 #include "redact.h"
 #include "tuple.h"
 #include "value.h"

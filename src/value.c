@@ -28,6 +28,7 @@
 #include "utils/numeric.h"
 
 #include "compat.h"
+#include "messages.h"
 #include "redact.h"
 #include "value.h"
 
