@@ -69,6 +69,12 @@ read_routes(ApigouvScanState *state, const List *list)
 		route->route = &state->options->table->routes[route->position];
 		route->nbindings = list_length(lsecond(item));
 		route->bindings = read_bindings(lsecond(item));
+		for (int i = 0; i < route->nbindings; i++)
+		{
+			if (route->bindings[i].target >= route->route->nparams)
+				elog(ERROR, "plan of foreign table \"%s\" is out of date",
+					 RelationGetRelationName(state->rel));
+		}
 	}
 }
 
