@@ -14,8 +14,8 @@ DOCS = doc/reference.md
 
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
-	prepared region routes union union_restrict purpose tensions paging paging_changes \
-	rescan joins explain types
+	quals_casts prepared region routes union union_restrict purpose inputs tensions paging \
+	paging_changes rescan joins explain types
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

@@ -1,0 +1,75 @@
+\i test/fixtures/regress_setup.sql
+\pset tuples_only on
+\pset format unaligned
+\pset null '-'
+SET apigouv_fdw.context = 'Marchés publics';
+SET apigouv_fdw.object = 'Réglage';
+CREATE TEMP TABLE dossiers (objet text);
+INSERT INTO dossiers VALUES ('Dossier 1'), ('Dossier 2');
+CREATE TEMP TABLE cles (siret text);
+INSERT INTO cles VALUES ('00000301200010'), ('00000302000013');
+ANALYZE dossiers, cles;
+
+-- ====================================================================
+-- A column that tells what was asked is fed by its condition, whatever the
+-- plan: never by a setting instead
+-- ====================================================================
+SELECT a.siret, a.objet FROM entreprise.entreprise_attestation_vigilance a JOIN dossiers d ON a.objet = d.objet
+WHERE a.siret = '00000301200010' ORDER BY a.objet;
+\! $sent purpose
+SELECT a.siret, a.objet FROM cles c JOIN entreprise.entreprise_attestation_vigilance a ON a.siret = c.siret JOIN dossiers d ON a.objet = d.objet
+ORDER BY a.siret, a.objet;
+SET enable_nestloop = off;
+SELECT a.siret, a.objet FROM entreprise.entreprise_attestation_vigilance a JOIN dossiers d ON a.objet = d.objet
+WHERE a.siret = '00000301200010' ORDER BY a.objet;
+RESET enable_nestloop;
+\! $sent purpose
+-- one that was not sent tells nothing, by constant and by parameter
+PREPARE derniere(boolean) AS SELECT derniere_periode, count(*) FROM marche_travail.marche_travail_tensions WHERE code_region = '53' AND derniere_periode = $1 GROUP BY 1;
+SET plan_cache_mode = force_custom_plan;
+EXECUTE derniere(false);
+EXECUTE derniere(true);
+SET plan_cache_mode = force_generic_plan;
+EXECUTE derniere(false);
+EXECUTE derniere(true);
+RESET plan_cache_mode;
+
+-- ====================================================================
+-- A company and its establishments: the SIRET that is asked decides, by
+-- constant or by join
+-- ====================================================================
+CREATE TEMP TABLE etablissements (siret text);
+INSERT INTO etablissements VALUES ('00000303800015'), ('00000301200028');
+ANALYZE etablissements;
+SELECT t.siret, count(*) FROM etablissements r JOIN entreprise.entreprise_attestations t ON t.siret = r.siret
+WHERE t.siren IN ('000003038', '000003046') AND t.categorie = 'regularite' GROUP BY 1;
+SELECT count(*) FROM entreprise.entreprise_attestations WHERE siret = '00000303800015' AND categorie = 'regularite';
+SELECT siret, count(*) FROM entreprise.entreprise_attestations
+WHERE siret IN (SELECT siret FROM etablissements) AND siren = '000003012' AND niveau = 'etablissement' GROUP BY 1;
+
+-- ====================================================================
+-- A condition above an outer join is none of the scan's
+-- ====================================================================
+CREATE TEMP TABLE metiers (rome text);
+INSERT INTO metiers VALUES ('D1102');
+ANALYZE metiers;
+SELECT m.rome, t.code_territoire FROM metiers m LEFT JOIN marche_travail.marche_travail_tensions t
+       ON t.code_region = '94' AND t.code_rome = m.rome AND t.code_indicateur = 'PERSPECTIVE' AND t.derniere_periode
+WHERE t.code_departement IS NULL;
+-- nor does IS NULL ask for anything
+SELECT count(*) > 0 FROM marche_travail.marche_travail_tensions WHERE code_region = '94' AND code_rome = 'D1102' AND code_departement IS NULL;
+
+-- ====================================================================
+-- Three tables that feed one key each, whatever their estimated sizes
+-- ====================================================================
+CREATE TEMP TABLE types_t (a text);
+CREATE TEMP TABLE codes (b text);
+CREATE TEMP TABLE romes (c text);
+INSERT INTO types_t VALUES ('REG');
+INSERT INTO codes VALUES ('53');
+INSERT INTO romes VALUES ('D1102');
+SELECT count(*) > 0 FROM types_t, codes, romes, marche_travail.marche_travail_tensions t WHERE t.code_type_territoire = a AND t.code_territoire = b AND t.code_rome = c;
+-- a value that no way of asking takes
+PREPARE type_et_region(text) AS SELECT count(*) FROM marche_travail.marche_travail_tensions WHERE code_type_territoire = $1 AND code_region = '53';
+SET plan_cache_mode = force_generic_plan;
+EXECUTE type_et_region('NAT'); -- ERROR
