@@ -22,6 +22,10 @@ PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'
 # the server's own headers do not pass -Wextra
 PG_CFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) \
 	-Wall -Wextra -Werror -Wno-unused-parameter
+ifneq ($(findstring clang,$(CC)),)
+# the server's flags are those of the compiler that built it
+PG_CFLAGS += -Wno-ignored-optimization-argument -Wno-unknown-warning-option
+endif
 SHLIB_LINK = -lcurl -ljansson
 
 PG_CONFIG = pg_config

@@ -278,15 +278,17 @@ apigouv_tuple_need(ApigouvTupler *tupler, int column)
 static Cell
 null_cell(void)
 {
-	Cell		cell = {CELL_NULL};
+	Cell		cell;
 
+	memset(&cell, 0, sizeof(cell));
+	cell.kind = CELL_NULL;
 	return cell;
 }
 
 static Cell
 text_cell(const char *text)
 {
-	Cell		cell = {CELL_NULL};
+	Cell		cell = null_cell();
 
 	if (text != NULL)
 	{
@@ -321,7 +323,7 @@ is_nothing(const ApigouvValue *value, const ApigouvSource *source)
 static Cell
 evaluate_path(const ApigouvRow *row, const Compiled *compiled)
 {
-	Cell		cell = {CELL_NULL};
+	Cell		cell = null_cell();
 
 	for (int i = 0; i < compiled->source->npaths; i++)
 	{
