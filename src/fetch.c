@@ -822,10 +822,7 @@ apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
 				break;
 		}
 		if (given)
-		{
-			state->returned++;
 			return true;
-		}
 	}
 	return false;
 }

@@ -121,7 +121,6 @@ typedef struct ApigouvScanState
 	bool		scopes_known;
 	bool		scopes_asked;
 	List	   *scopes;
-	int64		returned;		/* rows, since the last rescan */
 	struct HTAB *seen;			/* rows returned, by unique column */
 	bool		may_repeat;		/* tasks can overlap */
 	ApigouvValue *values;		/* of the current row */

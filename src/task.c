@@ -660,7 +660,6 @@ apigouv_task_make(ApigouvScanState *state, ExprContext *econtext)
 	foreach(lc, tasks)
 		state->tasks[state->ntasks++] = *(ApigouvTask *) lfirst(lc);
 	state->current = 0;
-	state->returned = 0;
 	state->seen = NULL;
 	state->window = state->may_stop_early ? 1
 		: state->options->max_concurrency * 2;

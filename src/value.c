@@ -404,13 +404,16 @@ static char *
 json_text(const ApigouvValue *value)
 {
 	StringInfoData buf;
-	const char *why = apigouv_value_check(value, true);
 
-	if (why != NULL)
-		raise_bad_json(why);
-	/* jsonb's own error would quote the text around it */
+	/* jsonb's own errors would quote the text around what is wrong */
 	if (apigouv_value_check(value, false) != NULL)
+	{
+		const char *why = apigouv_value_check(value, true);
+
+		if (why != NULL)
+			raise_bad_json(why);
 		raise_nul();
+	}
 	initStringInfo(&buf);
 	if (value->kind == APIGOUV_STRING)
 		appendStringInfoChar(&buf, '"');

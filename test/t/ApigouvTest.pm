@@ -26,7 +26,7 @@ our @EXPORT = qw(
   in_flight wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis session refuses counted asks run_sql still_works raw_server
   stop_raw_servers free_port root samples_dir json_text slurp_bytes envelope
-  descriptors
+  descriptors give_entreprise entreprise_detail
 );
 
 # Names of tests hold accents.  The handles are those that
@@ -52,6 +52,9 @@ our $GOOD_QUERY =
 
 # The end of a DETAIL, when the local API server gave the request its number.
 our $REQUEST_ID = qr/ X-Request-Id: 0{8}(?:-0{4}){3}-[0-9a-f]{12}\.$/;
+
+# The number of the requests that give_entreprise answers.
+my $ENTREPRISE_ID = '6f9b2f4e-3f0d-4d6c-8a55-000000000001';
 
 my $http = HTTP::Tiny->new(
 	proxy => undef,
@@ -144,6 +147,22 @@ sub envelope
 		code => $code, title => $title, detail => 'Détail.', meta => \%meta } ]
 	};
 }
+
+# Make every reply of API Entreprise to come this one, under a known request
+# number; times, path and headers may say otherwise.
+sub give_entreprise
+{
+	my ($status, $body, %with) = @_;
+	my $headers = delete $with{headers} // {};
+	faults({
+		api => 'entreprise', path => '/v*', times => -1, status => $status,
+		body => $body // '',
+		headers => { 'X-Request-Id' => $ENTREPRISE_ID, %$headers }, %with });
+	return;
+}
+
+# The whole DETAIL of a reply that give_entreprise ordered.
+sub entreprise_detail { return "$_[0] X-Request-Id: $ENTREPRISE_ID."; }
 
 # Requests received since the last reset, those whose members equal what is
 # given; a value that is a regular expression must match.

@@ -14,21 +14,6 @@ my $siret = $ApigouvTest::SIRET;
 my $msa =
   "SELECT status FROM entreprise.entreprise_conformite_cotisations_msa"
   . " WHERE siret = '$siret'";
-my $id = '6f9b2f4e-3f0d-4d6c-8a55-000000000001';
-
-# Each MSA reply to come, or those of another path.
-sub give
-{
-	my ($status, $body, %with) = @_;
-	my $headers = delete $with{headers} // {};
-	faults({
-		api => 'entreprise', path => '/v*', times => -1, status => $status,
-		body => $body // '', headers => { 'X-Request-Id' => $id, %$headers },
-		%with });
-	return;
-}
-
-sub detail { return "$_[0] X-Request-Id: $id."; }
 
 # ===================================================================
 # Refusals of the token name the role's user mapping; they are never retried
@@ -39,11 +24,11 @@ for my $case (
 	[ '00105', 'Jeton sur liste noire' ])
 {
 	my ($code, $title) = @$case;
-	give(401, envelope($code, $title));
+	give_entreprise(401, envelope($code, $title));
 	refuses($session, $msa, {
 		sqlstate => '28000',
 		message => 'foreign server "entreprise" refused the token',
-		detail => detail("HTTP 401, $code: $title."),
+		detail => entreprise_detail("HTTP 401, $code: $title."),
 		hint => qr/user mapping of role "\w+" on foreign server "entreprise"/,
 		requests => 1 }, "code $code of a 401");
 }
@@ -51,45 +36,45 @@ for my $case (
 # ===================================================================
 # Refusals for lack of rights name the mapping and the scopes
 # ===================================================================
-give(403, envelope('00100', 'Privilèges insuffisants'));
+give_entreprise(403, envelope('00100', 'Privilèges insuffisants'));
 refuses($session, $msa, {
 	sqlstate => '42501',
 	message => 'foreign server "entreprise" refused the request for lack of rights',
-	detail => detail('HTTP 403, 00100: Privilèges insuffisants.'),
+	detail => entreprise_detail('HTTP 403, 00100: Privilèges insuffisants.'),
 	hint => qr/(?=.*user mapping of role "\w+")(?=.*"msa_cotisations")(?=.*"cotisations_msa")/s,
 	requests => 1 }, 'code 00100 of a 403');
 
-give(403, envelope('00107', 'Adresse refusée'));
+give_entreprise(403, envelope('00107', 'Adresse refusée'));
 refuses($session, $msa, {
 	sqlstate => '42501',
-	detail => detail('HTTP 403, 00107: Adresse refusée.'),
+	detail => entreprise_detail('HTTP 403, 00107: Adresse refusée.'),
 	hint => qr/(?=.*other addresses)(?=.*user mapping of role "\w+")/s,
 	requests => 1 }, 'code 00107 of a 403');
 
 # ===================================================================
 # 404 of a provider is no row; 404 of the platform is an error
 # ===================================================================
-give(404, envelope('10003', 'Entité non trouvée'));
+give_entreprise(404, envelope('10003', 'Entité non trouvée'));
 my $result = $session->query($msa);
 is($result->{out} . $result->{err}, '', '404 XX003: no row, no message');
 
-give(404, envelope('00402', 'Version non supportée'));
+give_entreprise(404, envelope('00402', 'Version non supportée'));
 refuses($session, $msa, {
 	sqlstate => 'HV00M',
 	message => 'foreign server "entreprise" answered with HTTP status 404',
-	detail => detail('HTTP 404, 00402: Version non supportée.'),
+	detail => entreprise_detail('HTTP 404, 00402: Version non supportée.'),
 	hint => qr/base_url/,
 	requests => 1 }, 'code 00402 of a 404');
 
-give(404, 'Not found', headers => { 'Content-Type' => 'text/plain' });
+give_entreprise(404, 'Not found', headers => { 'Content-Type' => 'text/plain' });
 refuses($session, $msa, {
 	sqlstate => 'HV00M',
 	message => 'foreign server "entreprise" answered with HTTP status 404',
-	detail => detail('HTTP 404: Not found.'),
+	detail => entreprise_detail('HTTP 404: Not found.'),
 	hint => qr/base_url/,
 	requests => 1 }, '404 in plain text');
 
-give(404, envelope('38422', 'Pas à jour'));
+give_entreprise(404, envelope('38422', 'Pas à jour'));
 is( $session->value(
 		"SELECT statut, code_fournisseur"
 		. " FROM entreprise.entreprise_attestation_conges_payes_cibtp"
@@ -97,38 +82,38 @@ is( $session->value(
 	'non_conforme|38422',
 	'404 38422 of CIBTP: an answer');
 
-give(451, envelope('01005', 'Indisponible pour raisons légales'));
+give_entreprise(451, envelope('01005', 'Indisponible pour raisons légales'));
 is($session->value($msa), '', '451: no row');
 
 # ===================================================================
 # 410, 422: errors at once
 # ===================================================================
-give(410, 'Gone', headers => { 'Content-Type' => 'text/plain' });
+give_entreprise(410, 'Gone', headers => { 'Content-Type' => 'text/plain' });
 refuses($session, $msa, {
 	sqlstate => 'HV00M',
 	message => 'foreign server "entreprise" answered with HTTP status 410',
-	detail => detail('HTTP 410: Gone.'),
+	detail => entreprise_detail('HTTP 410: Gone.'),
 	requests => 1 }, 'status 410');
 
-give(422, envelope('00302', 'SIRET mal formé'));
+give_entreprise(422, envelope('00302', 'SIRET mal formé'));
 refuses($session, $msa, {
 	sqlstate => 'HV00M',
 	message => 'foreign server "entreprise" answered with HTTP status 422',
-	detail => detail('HTTP 422, 00302: SIRET mal formé.'),
+	detail => entreprise_detail('HTTP 422, 00302: SIRET mal formé.'),
 	hint => qr/refused a key/,
 	requests => 1 }, '422 of a key');
 
 for my $code (qw(00201 00202 00203 00210))
 {
-	give(422, envelope($code, 'Paramètre'));
+	give_entreprise(422, envelope($code, 'Paramètre'));
 	refuses($session, $msa, {
 		sqlstate => 'HV00M',
-		detail => detail("HTTP 422, $code: Paramètre."),
+		detail => entreprise_detail("HTTP 422, $code: Paramètre."),
 		hint => qr/purpose.*apigouv_fdw\.context/,
 		requests => 1 }, "422 $code: the purpose");
 }
 
-give(400, envelope('00401', 'Requête incomprise'));
+give_entreprise(400, envelope('00401', 'Requête incomprise'));
 refuses($session, $msa, {
 	sqlstate => 'HV00M',
 	message => 'foreign server "entreprise" answered with HTTP status 400',
