@@ -4,10 +4,11 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" apigouv_fdw
 MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
-	apidef apidef_column apidef_field apidef_read apidef_request \
+	admit apidef apidef_column apidef_field apidef_read apidef_request \
 	apigouv_fdw attempt binding explain fetch functions http import \
-	json option page plan qual redact reply request route rowstream \
-	scan stats steps task token tuple url value xact_cache)
+	json ledger limit option page plan qual quota quota_view redact reply \
+	request route rowstream scan stats steps task token tuple url value \
+	xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md

@@ -65,3 +65,43 @@ COMMENT ON VIEW apigouv_departements
 	IS 'Departments and overseas collectivities: INSEE code and name, and their region''s';
 
 GRANT SELECT ON apigouv_regions, apigouv_departements TO PUBLIC;
+
+CREATE FUNCTION apigouv_quota(
+	OUT api text,
+	OUT "limit" text,
+	OUT counted_by text,
+	OUT counter text,
+	OUT role text,
+	OUT allowed bigint,
+	OUT window_ms bigint,
+	OUT used bigint,
+	OUT "left" bigint,
+	OUT closed_until timestamptz,
+	OUT waiting integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT ROWS 20;
+
+COMMENT ON FUNCTION apigouv_quota()
+	IS 'Requests counted against the limits of the APIs, in the whole cluster';
+
+CREATE VIEW apigouv_quota AS
+	SELECT * FROM apigouv_quota();
+
+COMMENT ON VIEW apigouv_quota
+	IS 'Requests counted against the limits of the APIs, in the whole cluster';
+
+CREATE FUNCTION apigouv_quota_forget()
+RETURNS void
+AS 'MODULE_PATHNAME', 'apigouv_quota_forget_sent'
+LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION apigouv_quota_forget()
+	IS 'Declares that no request was sent to any API for as long as the longest window';
+
+REVOKE ALL ON FUNCTION apigouv_quota(), apigouv_quota_forget() FROM PUBLIC;
+GRANT SELECT ON apigouv_quota TO pg_monitor;
+GRANT EXECUTE ON FUNCTION apigouv_quota() TO pg_monitor;
+
+-- the ledger begins now, so that its first windows have passed when it is needed
+DO $$ BEGIN PERFORM FROM apigouv_quota(); END $$;

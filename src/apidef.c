@@ -57,8 +57,8 @@ static List *apis = NIL;
 
 static const char *const api_members[] = {
 	"api", "title", "source", "base_url", "auth", "scopes_request", "headers",
-	"purpose", "limits", "ip_limit", "limit_headers", "replies", "error_body",
-	"empty_is_null", "request_cost", "latency_ms", "personal_data",
+	"purpose", "limits", "ip_limit", "token_limit", "limit_headers",
+	"replies", "error_body", "empty_is_null", "request_cost", "latency_ms", "personal_data",
 	"document_hosts", "tables", NULL
 };
 static const char *const auth_members[] = {
@@ -71,10 +71,10 @@ static const char *const scopes_request_members[] = {
 	"path", "value", NULL
 };
 static const char *const limit_members[] = {
-	"requests", "window_s", "counted_by", "margin_ms", NULL
+	"requests", "window_s", "counted_by", "counter", "margin_ms", NULL
 };
 static const char *const counted_by[] = {
-	"token", "client", "ip", NULL
+	"token", "authorisation", "client", "ip", NULL
 };
 static const char *const limit_header_members[] = {
 	"limit", "remaining", "reset", NULL
@@ -385,19 +385,32 @@ read_limits(const ApigouvField *file, ApigouvApi *api)
 	while (apigouv_field_next(&map, &iterator, &member))
 	{
 		ApigouvLimit *limit = &api->limits[api->nlimits++];
+		int			window_s;
 
 		apigouv_field_members(&member, limit_members);
 		limit->name = pstrdup(member.name);
 		(void) apigouv_field_need(&member, "requests");
 		limit->requests = apigouv_field_integer(&member, "requests", 1, 0);
+		if (limit->requests > MAX_LIMIT_REQUESTS)
+			apigouv_field_error(&member, NULL, "allows more than %d requests",
+								MAX_LIMIT_REQUESTS);
 		(void) apigouv_field_need(&member, "window_s");
-		limit->window_s = apigouv_field_integer(&member, "window_s", 1, 0);
+		window_s = apigouv_field_integer(&member, "window_s", 1, 0);
+		if (window_s > MAX_LIMIT_WINDOW_S)
+			apigouv_field_error(&member, NULL, "has a window longer than %d s",
+								MAX_LIMIT_WINDOW_S);
+		limit->window_ms = window_s * 1000;
 		limit->counted_by = (ApigouvCountedBy)
 			apigouv_field_choice(&member, "counted_by", counted_by,
 								 APIGOUV_BY_TOKEN);
 		limit->margin_ms = apigouv_field_integer(&member, "margin_ms", 0, 0);
+		limit->counter = apigouv_field_text(&member, "counter",
+											APIGOUV_TEXT_DATA);
+		if (limit->counter == NULL)
+			limit->counter = psprintf("%s.%s", api->name, limit->name);
 	}
 	api->ip_limit = apigouv_apidef_limit(file, "ip_limit", api);
+	api->token_limit = apigouv_apidef_limit(file, "token_limit", api);
 }
 
 static void

@@ -332,17 +332,23 @@ typedef enum ApigouvAuth
 typedef enum ApigouvCountedBy
 {
 	APIGOUV_BY_TOKEN,
+	APIGOUV_BY_AUTHORISATION,
 	APIGOUV_BY_CLIENT,
 	APIGOUV_BY_IP
 } ApigouvCountedBy;
+
+/* Bounds of a limit: a slot of the ledger takes 32 bytes. */
+#define MAX_LIMIT_REQUESTS	100000
+#define MAX_LIMIT_WINDOW_S	86400
 
 typedef struct ApigouvLimit
 {
 	char	   *name;
 	int			requests;		/* per window */
-	int			window_s;
-	int			margin_ms;
+	int			window_ms;
+	int			margin_ms;		/* added to the window: requests travel */
 	ApigouvCountedBy counted_by;
+	char	   *counter;		/* name that APIs may share */
 } ApigouvLimit;
 
 typedef struct ApigouvHeader
@@ -373,7 +379,9 @@ typedef struct ApigouvApi
 	ApigouvHeader *headers;
 	int			nlimits;
 	ApigouvLimit *limits;
-	int			ip_limit;		/* index in limits, -1 = none */
+	int			ip_limit;		/* of every request of the API's host; index
+								 * in limits, -1 = none */
+	int			token_limit;	/* of requests for an access token; likewise */
 	char	   *limit_header;	/* names, NULL if none */
 	char	   *remaining_header;
 	char	   *reset_header;

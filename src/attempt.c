@@ -36,6 +36,7 @@
 
 #include <curl/curl.h>
 
+#include "admit.h"
 #include "attempt.h"
 #include "compat.h"
 #include "miscadmin.h"
@@ -56,6 +57,12 @@
 
 /* connections kept when idle, unless a pool may use more at once */
 #define APIGOUV_MIN_CONNECTIONS 32
+
+/* Unix seconds; a smaller value of a reset header is a duration */
+#define EARLIEST_MOMENT	1000000000
+
+/* longest that a rate-limit header is believed, in seconds */
+#define LONGEST_RESET_S	3600
 
 static CURLM *multi = NULL;		/* NULL until first used */
 static int	epoll_fd = -1;
@@ -113,6 +120,13 @@ apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
 		memcpy(private->request_body, request->body, request->body_len);
 		private->request_body_len = request->body_len;
 	}
+	if (request->limits != NULL && request->limits->n > 0)
+	{
+		private->limits = malloc(sizeof(ApigouvQuotaLimits));
+		if (private->limits == NULL)
+			return false;
+		*private->limits = *request->limits;
+	}
 	if (names != NULL)
 	{
 		private->limit_header = copy_text(names->limit, &ok);
@@ -146,6 +160,8 @@ apigouv_attempt_free_request(ApigouvTransferPrivate *private)
 	free(private->limit_header);
 	free(private->remaining_header);
 	free(private->reset_header);
+	free(private->limits);
+	private->limits = NULL;
 	private->url = private->request_body = NULL;
 	private->limit_header = NULL;
 	private->remaining_header = private->reset_header = NULL;
@@ -227,6 +243,23 @@ retry_after_seconds(const char *value)
 	return (int) Min(Max(seconds, 0), INT_MAX);
 }
 
+/*
+ * Seconds until the window of a rate limit ends, by the header that tells, -1
+ * if none does.  A moment is compared with the reply's own date, since clocks
+ * differ; what is too small for one is a number of seconds.
+ */
+static int64
+seconds_to_reset(const ApigouvTransfer *transfer)
+{
+	int64		date = transfer->private->server_date;
+
+	if (transfer->limit_reset < EARLIEST_MOMENT)
+		return transfer->limit_reset;
+	if (date < 0)
+		date = (int64) time(NULL);
+	return Min(Max(transfer->limit_reset - date, 0), LONGEST_RESET_S);
+}
+
 /* ----------------------------------------------------------------
  *		callbacks of libcurl: nothing here may raise or palloc
  * ----------------------------------------------------------------
@@ -304,7 +337,8 @@ on_close_socket(void *arg, curl_socket_t fd)
 
 /*
  * Called before each send.  libcurl resends by itself when a connection that
- * it had kept turns out dead; the upstream may have counted both.
+ * it had kept turns out dead; the upstream may have counted both, so each
+ * needs its slot.
  */
 static int
 on_send(void *arg, char *remote_ip, char *local_ip, int remote_port,
@@ -312,6 +346,11 @@ on_send(void *arg, char *remote_ip, char *local_ip, int remote_port,
 {
 	ApigouvTransfer *transfer = arg;
 
+	if (!apigouv_admit_send(transfer))
+	{
+		transfer->private->vetoed = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
 	if (++transfer->private->sends > 1)
 		transfer->attempts++;
 	return CURL_PREREQFUNC_OK;
@@ -351,6 +390,8 @@ note_header(ApigouvTransfer *transfer, const char *name, size_t name_len,
 		strlcpy(transfer->content_type, value, sizeof(transfer->content_type));
 	else if (HEADER_IS("Retry-After"))
 		transfer->retry_after_s = retry_after_seconds(value);
+	else if (HEADER_IS("Date"))
+		private->server_date = (int64) curl_getdate(value, NULL);
 	else if (HEADER_IS(private->limit_header))
 		transfer->limit_total = (int) leading_number(value, INT_MAX);
 	else if (HEADER_IS(private->remaining_header))
@@ -396,6 +437,7 @@ on_header(char *line, size_t size, size_t count, void *arg)
 		private->headers_ended = true;
 		transfer->status = private->line_status;
 		transfer->replied_at = GetCurrentTimestamp();
+		transfer->limit_reset_s = seconds_to_reset(transfer);
 		transfer->streaming = transfer->status == 200;
 	}
 	else if ((colon = memchr(line, ':', len)) != NULL)
@@ -679,6 +721,9 @@ describe_failure(ApigouvTransfer *transfer, CURLcode code)
 		case APIGOUV_FAILURE_MEMORY:
 			strlcpy(text, "out of memory or file descriptors", size);
 			break;
+		case APIGOUV_FAILURE_QUOTA:
+		case APIGOUV_FAILURE_LEDGER:
+			break;				/* said where it happened */
 		case APIGOUV_FAILURE_OTHER:
 			if (code == CURLE_WRITE_ERROR)
 				strlcpy(text, "interrupted", size);
@@ -801,6 +846,15 @@ apigouv_attempt_cancel(ApigouvTransfer *transfer)
 static void
 note_end(ApigouvTransfer *transfer, CURLcode code)
 {
+	if (transfer->private->vetoed)
+	{
+		/* sent once and not again: its reply is lost; else http.c waits */
+		if (transfer->private->sends > 0 &&
+			transfer->failure == APIGOUV_FAILURE_NONE)
+			transfer->failure = APIGOUV_FAILURE_LOST;
+		else
+			code = CURLE_OK;
+	}
 	if (transfer->failure == APIGOUV_FAILURE_NONE)
 		transfer->failure = classify(code, transfer->private->sends > 0);
 	if (transfer->failure != APIGOUV_FAILURE_NONE)
@@ -815,6 +869,8 @@ apigouv_attempt_begin(ApigouvTransfer *transfer)
 	CURLcode	code = CURLE_OUT_OF_MEMORY;
 
 	private->sends = 0;
+	private->vetoed = false;
+	private->server_date = -1;
 	private->line_status = 0;
 	private->headers_ended = false;
 	private->headers_bytes = 0;

@@ -40,6 +40,12 @@ typedef struct ApigouvTransferPrivate
 	int64		not_before;		/* no attempt earlier; us, monotonic */
 	bool		exposed;		/* bytes of the reply went to the caller */
 
+	/* admit.c's */
+	ApigouvQuotaLimits *limits; /* NULL: nothing limits it; malloc'd */
+	int			quota_wait_ms;
+	uint64		slot;			/* reserved, not yet dated; 0 = none */
+	int64		sent_at;		/* of the last send; boot clock, us */
+
 	/* the request, malloc'd; freed once ENDED */
 	ApigouvHttpSettings settings;
 	bool		post;
@@ -57,6 +63,8 @@ typedef struct ApigouvTransferPrivate
 								 * clock */
 	void	   *easy;			/* libcurl's handle; NULL unless RUNNING */
 	int			sends;			/* more than one if libcurl sent again */
+	bool		vetoed;			/* a send was not allowed */
+	int64		server_date;	/* header Date, Unix seconds; -1 = none */
 	int			line_status;	/* of the last status line; 1xx are interim */
 	bool		headers_ended;	/* what follows are trailers */
 	size_t		headers_bytes;

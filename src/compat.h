@@ -95,7 +95,17 @@
 	CreateWaitEventSet(TopMemoryContext, nevents)
 #endif
 
-/* Wait event: one for every wait before 17, which has custom names. */
-#define APIGOUV_WAIT_EVENT PG_WAIT_EXTENSION
+/*
+ * Wait events: "Extension" for all before 17, which gave extensions names of
+ * their own.
+ */
+#define APIGOUV_WAIT_HTTP	"ApigouvHttp"	/* a reply */
+#define APIGOUV_WAIT_RETRY	"ApigouvRetry"	/* the moment to ask again */
+#define APIGOUV_WAIT_QUOTA	"ApigouvQuota"	/* a slot of the quota ledger */
+#if PG_VERSION_NUM >= 170000
+#define apigouv_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define apigouv_wait_event(name) ((void) (name), PG_WAIT_EXTENSION)
+#endif
 
 #endif							/* APIGOUV_COMPAT_H */

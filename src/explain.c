@@ -21,6 +21,7 @@
 
 #include "binding.h"
 #include "compat.h"
+#include "limit.h"
 #include "scan_state.h"
 
 /* Word for an exactness. */
@@ -315,23 +316,20 @@ explain_sent(ForeignScanState *node, List *ancestors, ExplainState *es)
 static double
 least_seconds(const ApigouvScanState *state)
 {
-	const ApigouvApi *api = state->options->api;
-	double		seconds = 0;
+	static const ApigouvSecrets none;
+	double		ms = 0;
 	int			n = state->options->table->is_union
 	? Max(state->nroutes, 1) : 1;
 
 	for (int i = 0; i < Min(n, state->nroutes); i++)
 	{
-		int			limit = state->routes[i].route->limit;
-		double		share = state->foreseen / n;
+		ApigouvQuotaLimits limits;
 
-		if (limit < 0 || api->limits[limit].requests <= 0)
-			continue;
-		seconds = Max(seconds,
-					  (ceil(share / api->limits[limit].requests) - 1) *
-					  api->limits[limit].window_s);
+		apigouv_limit_find(state->options, state->userid, &none,
+						   state->routes[i].route->limit, true, &limits);
+		ms = Max(ms, apigouv_limit_least_ms(&limits, state->foreseen / n));
 	}
-	return Max(seconds, 0);
+	return ms / 1000;
 }
 
 /*

@@ -33,6 +33,7 @@
 
 #include <limits.h>
 
+#include "admit.h"
 #include "attempt.h"
 #include "compat.h"
 #include "http.h"
@@ -67,6 +68,8 @@ static int	nqueued = 0;
 static int	nrunning = 0;
 static uint64 next_number = 0;
 static int64 queue_due = APIGOUV_NEVER; /* when to ask admit() again */
+static bool quota_keeps = false;	/* a limit keeps an attempt waiting */
+static int64 quota_waited_us = 0;	/* slept for that, all together */
 
 /*
  * Time-outs count the time that this backend attends to its transfers.  While
@@ -153,26 +156,30 @@ enqueue(ApigouvTransferPrivate *private)
  * admit
  *		May the next attempt of this transfer begin now?
  *
- * Every attempt, first or repeated, passes here and nowhere else.  Refuses
- * while its pool or the backend runs as many as it may: an attempt that ends
- * is then the occasion to ask again.  Refuses before the transfer's
- * not_before, and then lowers *due to it: whoever wants an attempt later, a
- * retry today and a slot of the quota ledger tomorrow, sets not_before.
+ * Every attempt, first or repeated, passes here and nowhere else.  Not while
+ * its pool or the backend runs as many as it may: an attempt that ends is
+ * then the occasion to ask again, and *due stays.  Not before the transfer's
+ * not_before, and not without a slot of the quota ledger: *due is then
+ * lowered to the moment to ask again.
  */
-static bool
-admit(const ApigouvTransfer *transfer, int64 now, int64 *due)
+static ApigouvAdmission
+admit(ApigouvTransfer *transfer, int64 now, int64 *due)
 {
 	const ApigouvTransferPrivate *private = transfer->private;
+	ApigouvAdmission admission;
 
 	if (private->pool->running >= Max(private->settings.max_concurrency, 1) ||
 		nrunning >= APIGOUV_MAX_RUNNING)
-		return false;
+		return APIGOUV_ADMIT_LATER;
 	if (private->not_before > now)
 	{
 		*due = Min(*due, private->not_before);
-		return false;
+		return APIGOUV_ADMIT_LATER;
 	}
-	return true;
+	admission = apigouv_admit_slot(transfer, now, due);
+	if (admission == APIGOUV_ADMIT_LATER)
+		quota_keeps = true;
+	return admission;
 }
 
 /* Forget the reply of the attempt before. */
@@ -193,6 +200,7 @@ reset_reply(ApigouvTransfer *transfer)
 	transfer->limit_total = -1;
 	transfer->limit_remaining = -1;
 	transfer->limit_reset = -1;
+	transfer->limit_reset_s = -1;
 }
 
 /* The body keeps the room that it needs: thousands may be in a cache. */
@@ -226,6 +234,19 @@ leave_slot(ApigouvTransferPrivate *private)
 	nrunning--;
 }
 
+/* A transfer that is in no list of work any more has its result. */
+static void
+end_transfer(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+
+	transfer->state = APIGOUV_TRANSFER_ENDED;
+	trim_body(transfer);
+	apigouv_attempt_free_request(private);
+	leave_pool(private->pool);
+	private->pool = NULL;
+}
+
 /*
  * end_attempt
  *		Decide what follows the attempt of a RUNNING transfer.
@@ -240,21 +261,39 @@ end_attempt(ApigouvTransfer *transfer)
 	int			delay_ms = 0;
 
 	leave_slot(private);
+	apigouv_admit_ended(transfer);
 	transfer->streaming = false;
+	if (private->vetoed && private->sends == 0 &&
+		transfer->failure == APIGOUV_FAILURE_NONE)
+	{
+		transfer->attempts--;	/* nothing was sent: wait for another slot */
+		enqueue(private);
+		return;
+	}
 	transfer->state = APIGOUV_TRANSFER_ENDED;
 	transfer->ended_at = GetCurrentTimestamp();
 
-	if (private->hook != NULL && !private->exposed &&
+	if (transfer->failure != APIGOUV_FAILURE_LEDGER &&
+		private->hook != NULL && !private->exposed &&
 		private->hook(transfer, private->hook_arg, &delay_ms))
 	{
 		private->not_before = monotonic_us() + (int64) Max(delay_ms, 0) * 1000;
 		enqueue(private);
 		return;
 	}
-	trim_body(transfer);
-	apigouv_attempt_free_request(private);
-	leave_pool(private->pool);
-	private->pool = NULL;
+	end_transfer(transfer);
+}
+
+/* A transfer that waits in the queue ends without another attempt. */
+static void
+end_queued(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+
+	dlist_delete(&private->queue_node);
+	nqueued--;
+	transfer->ended_at = GetCurrentTimestamp();
+	end_transfer(transfer);
 }
 
 static void
@@ -289,6 +328,7 @@ begin_attempts(void)
 	bool		begun = false;
 
 	queue_due = APIGOUV_NEVER;
+	quota_keeps = false;
 	if (nqueued == 0)
 		return false;
 	now = monotonic_us();
@@ -296,6 +336,7 @@ begin_attempts(void)
 	{
 		Pool	   *pool = dlist_container(Pool, node, pool_iter.cur);
 		dlist_mutable_iter iter;
+		bool		full = false;
 
 		pool->members++;		/* or its last transfer's end frees it */
 		dlist_foreach_modify(iter, &pool->queue)
@@ -304,13 +345,22 @@ begin_attempts(void)
 			dlist_container(ApigouvTransferPrivate, queue_node, iter.cur);
 			int64		due = APIGOUV_NEVER;
 
-			if (admit(&private->public, now, &due))
+			switch (admit(&private->public, now, &due))
 			{
-				begin_attempt(&private->public);
-				begun = true;
+				case APIGOUV_ADMIT_NOW:
+					begin_attempt(&private->public);
+					begun = true;
+					break;
+				case APIGOUV_ADMIT_NEVER:
+					end_queued(&private->public);
+					begun = true;
+					break;
+				case APIGOUV_ADMIT_LATER:
+					full = due == APIGOUV_NEVER;
+					break;
 			}
-			else if (due == APIGOUV_NEVER)
-				break;			/* full: so for all that follow */
+			if (full)
+				break;			/* so for all that follow */
 			queue_due = Min(queue_due, due);
 		}
 		leave_pool(pool);
@@ -350,6 +400,7 @@ wait_event(int64 until, int64 now)
 	static WaitEventSet *wait_set = NULL;
 	long		timeout_ms = -1;
 	WaitEvent	event;
+	bool		for_quota = quota_keeps && nrunning == 0;
 
 	if (wait_set == NULL)
 	{
@@ -365,9 +416,19 @@ wait_event(int64 until, int64 now)
 	if (until != APIGOUV_NEVER)
 		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
 	if (WaitEventSetWait(wait_set, timeout_ms, &event, 1,
-						 APIGOUV_WAIT_EVENT) == 1 &&
+						 apigouv_wait_event(for_quota ? APIGOUV_WAIT_QUOTA
+											: nrunning > 0 ? APIGOUV_WAIT_HTTP
+											: APIGOUV_WAIT_RETRY)) == 1 &&
 		event.events == WL_LATCH_SET)
 		ResetLatch(MyLatch);
+	if (for_quota)
+		quota_waited_us += monotonic_us() - now;
+}
+
+int64
+apigouv_http_quota_waited(void)
+{
+	return quota_waited_us;
 }
 
 /*
@@ -501,6 +562,7 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 	}
 	private->hook = hook;
 	private->hook_arg = hook_arg;
+	private->quota_wait_ms = settings->quota_wait_ms;
 	private->number = next_number++;
 	private->public.private = private;
 	private->public.refcount = 1;
@@ -521,6 +583,7 @@ discard(ApigouvTransfer *transfer)
 	{
 		apigouv_attempt_cancel(transfer);
 		leave_slot(private);
+		apigouv_admit_ended(transfer);
 	}
 	else if (transfer->state == APIGOUV_TRANSFER_QUEUED)
 	{
@@ -534,6 +597,8 @@ discard(ApigouvTransfer *transfer)
 	dlist_delete(&private->node);
 	ntransfers--;
 	free(private);
+	if (nqueued == 0)
+		apigouv_admit_leave();
 }
 
 void

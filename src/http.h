@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "quota.h"
 
 /* Settings of one server's connections.  Strings are NULL or not empty. */
 typedef struct ApigouvHttpSettings
@@ -22,6 +23,7 @@ typedef struct ApigouvHttpSettings
 	int			connect_timeout_ms; /* per attempt */
 	int			timeout_ms;		/* per attempt, connection included */
 	int			max_concurrency;	/* attempts under way at once */
+	int			quota_wait_ms;	/* for a slot, since the last one got */
 	int64		response_max_bytes; /* after decompression */
 	uint32		pool;			/* hash of server and role: attempts of one
 								 * pool share max_concurrency */
@@ -35,6 +37,7 @@ typedef struct ApigouvHttpRequest
 	const char *const *headers; /* "Name: value", secrets included */
 	const char *body;			/* NULL for GET */
 	size_t		body_len;
+	const		ApigouvQuotaLimits *limits; /* NULL: nothing limits it */
 } ApigouvHttpRequest;
 
 typedef enum ApigouvFailure
@@ -47,6 +50,8 @@ typedef enum ApigouvFailure
 	APIGOUV_FAILURE_TOO_LARGE,	/* past response_max_bytes */
 	APIGOUV_FAILURE_ENCODING,	/* wrong gzip */
 	APIGOUV_FAILURE_MEMORY,
+	APIGOUV_FAILURE_QUOTA,		/* no slot within quota_wait_ms; not sent */
+	APIGOUV_FAILURE_LEDGER,		/* the ledger cannot be used; not sent */
 	APIGOUV_FAILURE_OTHER
 } ApigouvFailure;
 
@@ -66,6 +71,16 @@ typedef struct ApigouvTransfer ApigouvTransfer;
 typedef bool (*ApigouvRetryHook) (const ApigouvTransfer *transfer, void *arg,
 								  int *delay_ms);
 
+/* The limit that kept a transfer from being sent. */
+typedef struct ApigouvQuotaRefusal
+{
+	char		limit[APIGOUV_LEDGER_TEXT];
+	char		role[APIGOUV_LEDGER_TEXT];	/* whose share it is; or empty */
+	int			requests;		/* per window */
+	int			window_ms;
+	int64		wait_ms;		/* until a slot can be expected */
+}			ApigouvQuotaRefusal;
+
 /* A transfer.  Other modules read it and write nothing. */
 struct ApigouvTransfer
 {
@@ -84,6 +99,8 @@ struct ApigouvTransfer
 	int			limit_total;	/* rate-limit headers; -1 = none */
 	int			limit_remaining;
 	int64		limit_reset;	/* as sent; -1 = none */
+	int64		limit_reset_s;	/* seconds from the reply on; -1 = none */
+	ApigouvQuotaRefusal quota;	/* if failure is QUOTA */
 	int			attempts;		/* begun */
 	int64		bytes;			/* received by all attempts, decompressed */
 	TimestampTz started_at;		/* of the first attempt */
@@ -112,6 +129,19 @@ extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
 										   const ApigouvLimitHeaders *limit_headers,
 										   ApigouvRetryHook hook,
 										   void *hook_arg);
+
+/*
+ * The upstream has refused an attempt for its rate: nobody of the cluster
+ * sends under this limit for so long.  Never raises.
+ */
+extern void apigouv_http_refused(const ApigouvTransfer *transfer,
+								 int64 for_ms);
+
+/*
+ * How long this backend has slept because of limits alone, in us.  Grows;
+ * the caller takes differences.
+ */
+extern int64 apigouv_http_quota_waited(void);
 
 /* Drop a reference; the last one cancels a transfer that has not ended. */
 extern void apigouv_http_release(ApigouvTransfer *transfer);

@@ -35,6 +35,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "limit.h"
 #include "messages.h"
 #include "option.h"
 
@@ -82,6 +83,10 @@ static const OptionRow option_rows[] = {
 	{"retries", ON_SERVER, KIND_INTEGER, false, 0, 20, IN_OPTIONS(retries)},
 	{"max_concurrency", ON_SERVER, KIND_INTEGER, false, 1, 256, IN_OPTIONS(max_concurrency)},
 	{"response_max_bytes", ON_SERVER, KIND_INTEGER, false, 1024, INT_MAX, IN_OPTIONS(response_max_bytes)},
+	{"limits", ON_SERVER, KIND_TEXT, false, 0, 0, IN_OPTIONS(limits_text)},
+	{"limit_identity", ON_SERVER, KIND_TEXT, false, 0, 0, IN_OPTIONS(limit_identity)},
+	{"role_limits", ON_SERVER, KIND_TEXT, false, 0, 0, IN_OPTIONS(role_limits)},
+	{"quota_wait_ms", ON_SERVER, KIND_INTEGER, false, 0, INT_MAX, IN_OPTIONS(quota_wait_ms)},
 	{"recipient", ON_SERVER, KIND_SIRET, false, 0, 0, IN_OPTIONS(recipient)},
 	{"request_cost", ON_SERVER | ON_TABLE, KIND_NUMBER, false, 0, INT_MAX, IN_OPTIONS(request_cost)},
 	{"table", ON_TABLE, KIND_TEXT, false, 0, 0, IN_OPTIONS(table_name)},
@@ -275,7 +280,8 @@ check_value(const OptionRow *row, const char *value)
 static void
 check_together(int where, List *options)
 {
-	bool		has_api = false;
+	const char *api_name = NULL;
+	const char *limits = NULL;
 	bool		has_token = false;
 	bool		has_id = false;
 	bool		has_secret = false;
@@ -294,12 +300,19 @@ check_together(int where, List *options)
 		}
 		else if (row->offset == IN_OPTIONS(api_name))
 		{
-			has_api = true;
-			(void) apigouv_apidef_api(defGetString(def), false);
+			api_name = defGetString(def);
+			(void) apigouv_apidef_api(api_name, false);
 		}
+		else if (row->offset == IN_OPTIONS(limits_text))
+			limits = defGetString(def);
+		else if (row->offset == IN_OPTIONS(role_limits))
+			apigouv_limit_check_shares(defGetString(def));
 	}
 
-	if (where == ON_SERVER && !has_api)
+	if (limits != NULL && api_name != NULL)
+		(void) apigouv_limit_parse(apigouv_apidef_api(api_name, false),
+								   limits);
+	if (where == ON_SERVER && api_name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"api\" is required for a foreign server of apigouv_fdw")));
@@ -407,6 +420,7 @@ read_server(ForeignServer *server)
 	options->timeout_ms = 30000;
 	options->retries = 3;
 	options->max_concurrency = 8;
+	options->quota_wait_ms = 120000;
 	options->response_max_bytes = 64 * 1024 * 1024;
 	options->request_cost = -1;
 	options->rows = -1;
@@ -419,6 +433,7 @@ read_server(ForeignServer *server)
 				 errmsg("foreign server \"%s\" has no option \"api\"",
 						server->servername)));
 	options->api = apigouv_apidef_api(options->api_name, false);
+	options->limits = apigouv_limit_parse(options->api, options->limits_text);
 	options->base_url = without_final_slash(options->base_url
 											? options->base_url
 											: options->api->base_url);
@@ -570,6 +585,7 @@ apigouv_option_http(const ApigouvOptions *options, Oid userid,
 	settings->connect_timeout_ms = options->connect_timeout_ms;
 	settings->timeout_ms = options->timeout_ms;
 	settings->max_concurrency = options->max_concurrency;
+	settings->quota_wait_ms = options->quota_wait_ms;
 	settings->response_max_bytes = options->response_max_bytes;
 	settings->pool = hash_combine(murmurhash32(options->serverid),
 								  murmurhash32(userid));

@@ -32,6 +32,11 @@ typedef struct ApigouvOptions
 	int			max_concurrency;
 	int			response_max_bytes;
 	char	   *recipient;		/* NULL when not given */
+	char	   *limits_text;	/* option "limits", NULL when not given */
+	ApigouvLimit *limits;		/* as api->limits, with that */
+	char	   *limit_identity; /* NULL when not given */
+	char	   *role_limits;	/* NULL when not given */
+	int			quota_wait_ms;
 	double		request_cost;
 	double		rows;			/* -1 when not given */
 	bool		derived;		/* derived conditions may be sent */

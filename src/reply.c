@@ -21,9 +21,11 @@
 #include "common/pg_prng.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "pgtime.h"
 #include "utils/memutils.h"
 
 #include "json.h"
+#include "limit.h"
 #include "messages.h"
 #include "redact.h"
 #include "reply.h"
@@ -43,6 +45,10 @@
 /* Attempts of a connection that could not be made or was lost. */
 #define is_connection_failure(failure) \
 	((failure) == APIGOUV_FAILURE_CONNECT || (failure) == APIGOUV_FAILURE_LOST)
+
+/* Requests that the quota ledger did not let go. */
+#define is_refused_here(failure) \
+	((failure) == APIGOUV_FAILURE_QUOTA || (failure) == APIGOUV_FAILURE_LEDGER)
 
 /* First text among some paths of a document, copied into buf. */
 static void
@@ -200,6 +206,11 @@ apigouv_reply_judge(const ApigouvApi *api, const ApigouvRoute *route,
 {
 	memset(judgement, 0, sizeof(*judgement));
 	judgement->retry_in_s = -1;
+	if (is_refused_here(transfer->failure))
+	{
+		judgement->verdict = APIGOUV_REPLY_QUOTA;
+		return;
+	}
 	if (transfer->failure != APIGOUV_FAILURE_NONE)
 	{
 		judgement->verdict = APIGOUV_REPLY_UNAVAILABLE;
@@ -231,18 +242,6 @@ exponential_ms(int n)
 	return (int) (ms * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
 }
 
-/* Seconds until a window that a 429 says is spent ends, -1 if not told. */
-static int
-seconds_to_reset(const ApigouvTransfer *transfer)
-{
-	int64		left = transfer->limit_reset - (int64) time(NULL);
-
-	if (transfer->status != 429 || transfer->limit_reset < 0 ||
-		left > MAX_RETRY_WAIT_S)
-		return -1;
-	return (int) Max(left, 1);
-}
-
 /* How long a reply asks to wait, in ms, or the fallback. */
 static int
 asked_wait_ms(const ApigouvTransfer *transfer,
@@ -251,9 +250,9 @@ asked_wait_ms(const ApigouvTransfer *transfer,
 	int			seconds = transfer->retry_after_s >= 0
 	? transfer->retry_after_s : judgement->retry_in_s;
 
-	if (seconds < 0)
-		seconds = seconds_to_reset(transfer);
-
+	if (seconds < 0 && transfer->status == 429 &&
+		transfer->limit_reset_s >= 0)
+		seconds = (int) Max(transfer->limit_reset_s, 1);
 	if (seconds < 0)
 		return fallback_ms;
 	/* a little later than asked: clocks are not the same */
@@ -292,6 +291,8 @@ apigouv_reply_wants_retry(const ApigouvApi *api, const ApigouvRoute *route,
 	else if (judgement.verdict == APIGOUV_REPLY_QUOTA)
 		fallback_ms = DEFAULT_QUOTA_WAIT_S * 1000;
 	*delay_ms = asked_wait_ms(transfer, &judgement, fallback_ms);
+	if (judgement.verdict == APIGOUV_REPLY_QUOTA)
+		apigouv_http_refused(transfer, *delay_ms);
 	return transfer->attempts <= retries &&
 		*delay_ms <= MAX_RETRY_WAIT_S * 1000;
 }
@@ -326,12 +327,51 @@ as_sentence(const char *text)
 	return copy;
 }
 
+/*
+ * raise_refused_here
+ *		Raise the error of a request that the quota ledger did not let go.
+ *
+ * DETAIL ends with the moment from which a slot can be expected, in a form
+ * for programs.
+ */
+static void
+raise_refused_here(const ApigouvOptions *options,
+				   const ApigouvTransfer *transfer)
+{
+	const		ApigouvQuotaRefusal *quota = &transfer->quota;
+	int			seconds = (int) ((quota->wait_ms + 999) / 1000);
+	pg_time_t	moment = time(NULL) + seconds;
+	char		retry_at[32];
+
+	if (transfer->failure == APIGOUV_FAILURE_LEDGER)
+		ereport(ERROR,
+				(errcode(ERRCODE_IO_ERROR),
+				 errmsg("could not send a request to foreign server \"%s\": the quota ledger cannot be used",
+						options->server_name),
+				 errdetail("%s.", as_sentence(transfer->failure_text)),
+				 errhint("Nothing is sent without counting it: let the server's system user read and write that file.")));
+	pg_strftime(retry_at, sizeof(retry_at), "%Y-%m-%dT%H:%M:%SZ",
+				pg_gmtime(&moment));
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("could not send a request to foreign server \"%s\": request quota is exhausted",
+					options->server_name),
+			 errdetail("Limit \"%s\"%s%s%s is %s; %d seconds remain, retry_at=%s.",
+					   quota->limit, quota->role[0] ? " of role \"" : "",
+					   quota->role, quota->role[0] ? "\"" : "",
+					   apigouv_limit_window(quota->requests, quota->window_ms),
+					   seconds, retry_at),
+			 errhint("Run the query again later, or raise server option \"quota_wait_ms\".")));
+}
+
 /* Raise the error of a transfer that got no reply. */
 static void
 raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 {
 	int			code = ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
 
+	if (is_refused_here(transfer->failure))
+		raise_refused_here(options, transfer);
 	switch (transfer->failure)
 	{
 		case APIGOUV_FAILURE_TOO_LARGE:

@@ -243,4 +243,6 @@ apigouv_request_build(const ApigouvOptions *options, const ApigouvCall *call,
 	built->target = url.data + strlen(options->base_url);
 	built->body = built->post ? build_body(call) : NULL;
 	built->headers = build_headers(options, call, built->post);
+	built->limit = call->lookup ? call->route->lookup.limit
+		: call->route->limit;
 }

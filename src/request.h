@@ -31,6 +31,7 @@ typedef struct ApigouvBuilt
 	char	   *target;			/* url without base_url, for people */
 	char	   *body;			/* NULL for GET */
 	List	   *headers;		/* of "Name: value" */
+	int			limit;			/* index in api->limits, -1 = none */
 } ApigouvBuilt;
 
 /* Writes what stands at a place of a path, given the parameter's position. */

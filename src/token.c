@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "json.h"
+#include "limit.h"
 #include "messages.h"
 #include "redact.h"
 #include "reply.h"
@@ -231,15 +232,18 @@ raise_no_token(const ApigouvOptions *options, Oid userid,
  * send_and_wait
  *		Send a request and wait for its end.
  *
+ * is_token: it asks for an access token, of another host than the API's.
  * The caller releases the result.  An error releases the transfer, since the
  * transaction may go on without this query.
  */
 static ApigouvTransfer *
 send_and_wait(const ApigouvOptions *options, Oid userid,
-			  const ApigouvHttpRequest *request)
+			  const ApigouvSecrets *secrets, ApigouvHttpRequest *request,
+			  bool is_token)
 {
 	ApigouvHttpSettings settings;
-	ApigouvLimitHeaders limits = {0};
+	ApigouvLimitHeaders headers = {0};
+	ApigouvQuotaLimits limits;
 	ApigouvTransfer *transfer;
 	RetryRule  *rule = MemoryContextAlloc(TopTransactionContext,
 										  sizeof(RetryRule));
@@ -248,7 +252,11 @@ send_and_wait(const ApigouvOptions *options, Oid userid,
 	rule->retries = options->retries;
 	apigouv_cache_prepare();	/* so that the transaction's end cancels it */
 	apigouv_option_http(options, userid, &settings);
-	transfer = apigouv_http_start(&settings, request, &limits, retry_token,
+	apigouv_limit_find(options, userid, secrets,
+					   is_token ? options->api->token_limit : -1, !is_token,
+					   &limits);
+	request->limits = &limits;
+	transfer = apigouv_http_start(&settings, request, &headers, retry_token,
 								  rule);
 	PG_TRY();
 	{
@@ -291,7 +299,7 @@ obtain_token(const ApigouvOptions *options, Oid userid,
 	request.headers = headers;
 	request.body = token_form(options, secrets);
 	request.body_len = strlen(request.body);
-	transfer = send_and_wait(options, userid, &request);
+	transfer = send_and_wait(options, userid, secrets, &request, true);
 	if (transfer->body_len > 0)
 		reply = apigouv_json_parse(transfer->body, transfer->body_len, error,
 								   sizeof(error));
@@ -442,7 +450,7 @@ ask_scopes(const ApigouvOptions *options, Oid userid,
 						   options->api->scopes_path);
 	request.nheaders = 2;
 	request.headers = (const char *const *) headers;
-	transfer = send_and_wait(options, userid, &request);
+	transfer = send_and_wait(options, userid, secrets, &request, false);
 	if (transfer->failure != APIGOUV_FAILURE_NONE || transfer->status != 200)
 	{
 		apigouv_http_release(transfer);

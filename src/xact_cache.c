@@ -25,6 +25,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "limit.h"
 #include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
@@ -221,7 +222,8 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 {
 	ApigouvHttpSettings settings;
 	ApigouvHttpRequest request = {0};
-	ApigouvLimitHeaders limits;
+	ApigouvLimitHeaders names;
+	ApigouvQuotaLimits limits;
 	char	   *authorization;
 	const char **headers;
 	int			n = 0;
@@ -242,11 +244,13 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	request.headers = headers;
 	request.body = built->body;
 	request.body_len = built->body ? strlen(built->body) : 0;
-	limits.limit = options->api->limit_header;
-	limits.remaining = options->api->remaining_header;
-	limits.reset = options->api->reset_header;
+	names.limit = options->api->limit_header;
+	names.remaining = options->api->remaining_header;
+	names.reset = options->api->reset_header;
+	apigouv_limit_find(options, userid, secrets, built->limit, true, &limits);
+	request.limits = &limits;
 	apigouv_option_http(options, userid, &settings);
-	reply->transfer = apigouv_http_start(&settings, &request, &limits,
+	reply->transfer = apigouv_http_start(&settings, &request, &names,
 										 retry_reply, reply);
 	pfree(headers);
 }

@@ -1,0 +1,325 @@
+/*-------------------------------------------------------------------------
+ *
+ * admit.c
+ *		Slots of the quota ledger for the attempts of http.c.
+ *
+ * Between the engine, which knows transfers, and the ledger, which knows
+ * slots: an attempt may begin with a slot in hand, which is dated when
+ * libcurl really sends, because a connection may take seconds.  libcurl may
+ * send again by itself when a connection that it kept was dead; that takes a
+ * slot of its own, there and then, or is not done.
+ *
+ * All transfers under the same limits wait as one: the first that asks gets
+ * the answer for the others until the moment to ask again.
+ *
+ * Nothing here raises: part of it runs inside libcurl, and part at the end of
+ * a transaction.  A ledger that cannot be read or written ends the transfer
+ * before anything is sent.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "admit.h"
+#include "lib/ilist.h"
+
+/* Longest that the lock of the ledger is tried for inside libcurl, in us. */
+#define LOCK_PATIENCE_US 20000
+
+/* The ledger is held by somebody: ask again so soon, in us. */
+#define BUSY_ASK_US		500
+
+/* Longest that a refusal closes a limit: the bans of these APIs last 12 h. */
+#define LONGEST_CLOSURE_MS INT64CONST(43200000)
+
+/* Times that the lock is tried for what can be left, 100 us apart. */
+#define MAX_TRIES		10
+
+/* Nobody has asked for so long: what comes now is another wait. */
+#define STALE_US		2000000
+
+/* The transfers that wait for the same limits. */
+typedef struct Wait
+{
+	dlist_node	node;			/* in waits */
+	uint64		set;			/* ApigouvQuotaLimits.set */
+	int64		since;			/* when the wait began; us, monotonic; 0 = no
+								 * wait */
+	int64		asked;			/* when the ledger was asked last */
+	int64		ask_at;			/* when to ask again; before, the answer
+								 * stands */
+	ApigouvQuotaAnswer answer;
+}			Wait;
+
+/* A slot that could not be given back at once. */
+typedef struct Debt
+{
+	dlist_node	node;			/* in debts */
+	ApigouvQuotaLimits limits;
+	uint64		slot;
+}			Debt;
+
+static dlist_head waits = DLIST_STATIC_INIT(waits);
+static dlist_head debts = DLIST_STATIC_INIT(debts);
+
+/* The wait for some limits, made if need be; NULL without memory. */
+static Wait *
+wait_of(uint64 set)
+{
+	dlist_iter	iter;
+	Wait	   *wait;
+
+	dlist_foreach(iter, &waits)
+	{
+		wait = dlist_container(Wait, node, iter.cur);
+		if (wait->set == set)
+			return wait;
+	}
+	wait = calloc(1, sizeof(Wait));
+	if (wait == NULL)
+		return NULL;
+	wait->set = set;
+	dlist_push_tail(&waits, &wait->node);
+	return wait;
+}
+
+/* A moment's pause; signals end it early. */
+static void
+pause_us(long us)
+{
+	struct timespec time = {0, us * 1000};
+
+	(void) nanosleep(&time, NULL);
+}
+
+/* Give back the slots that could not be given back before. */
+static void
+pay_debts(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &debts)
+	{
+		Debt	   *debt = dlist_container(Debt, node, iter.cur);
+
+		if (apigouv_quota_give_back(&debt->limits,
+									debt->slot) == APIGOUV_QUOTA_BUSY)
+			return;
+		dlist_delete(&debt->node);
+		free(debt);
+	}
+}
+
+/* Give back a slot, now or soon.  At worst it counts until we end. */
+static void
+give_back(const ApigouvQuotaLimits * limits, uint64 slot)
+{
+	Debt	   *debt;
+	int			tries;
+
+	for (tries = 0; tries < MAX_TRIES; tries++)
+	{
+		if (apigouv_quota_give_back(limits, slot) != APIGOUV_QUOTA_BUSY)
+			return;
+		pause_us(100);
+	}
+	debt = malloc(sizeof(Debt));
+	if (debt == NULL)
+		return;
+	debt->limits = *limits;
+	debt->slot = slot;
+	dlist_push_tail(&debts, &debt->node);
+}
+
+/* End a transfer that waits, or would have to, for too long. */
+static ApigouvAdmission
+refuse(ApigouvTransfer *transfer, const ApigouvQuotaAnswer * answer)
+{
+	const		ApigouvQuotaLimit *limit =
+	&transfer->private->limits->limits[answer->blocking];
+
+	transfer->failure = APIGOUV_FAILURE_QUOTA;
+	strlcpy(transfer->failure_text, "request quota is exhausted",
+			sizeof(transfer->failure_text));
+	strlcpy(transfer->quota.limit, limit->name, sizeof(transfer->quota.limit));
+	strlcpy(transfer->quota.role, limit->role, sizeof(transfer->quota.role));
+	transfer->quota.requests = limit->requests;
+	transfer->quota.window_ms = (int) (limit->window_us / 1000);
+	transfer->quota.wait_ms = Max(answer->wait_us, answer->certain_us) / 1000;
+	return APIGOUV_ADMIT_NEVER;
+}
+
+static ApigouvAdmission
+refuse_broken(ApigouvTransfer *transfer)
+{
+	transfer->failure = APIGOUV_FAILURE_LEDGER;
+	strlcpy(transfer->failure_text, apigouv_ledger_error(),
+			sizeof(transfer->failure_text));
+	return APIGOUV_ADMIT_NEVER;
+}
+
+/*
+ * The ledger's answer is to wait.  The allowance starts anew with each slot
+ * that was got: a long list of keys may take many windows.
+ */
+static ApigouvAdmission
+wait_on(ApigouvTransfer *transfer, Wait * wait, int64 now, int64 *due)
+{
+	int64		patience = (int64) transfer->private->quota_wait_ms * 1000;
+
+	if (wait->since == 0)
+		wait->since = now;
+	if (now - wait->since >= patience ||
+		now - wait->since + wait->answer.certain_us > patience)
+	{
+		/* the transfers behind this one are refused alike */
+		return refuse(transfer, &wait->answer);
+	}
+	*due = Min(*due, Min(wait->ask_at, wait->since + patience));
+	return APIGOUV_ADMIT_LATER;
+}
+
+ApigouvAdmission
+apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	Wait	   *wait;
+
+	if (private->limits == NULL || private->slot != 0)
+		return APIGOUV_ADMIT_NOW;
+	wait = wait_of(private->limits->set);
+	if (wait == NULL)
+	{
+		errno = ENOMEM;
+		transfer->failure = APIGOUV_FAILURE_MEMORY;
+		return APIGOUV_ADMIT_NEVER;
+	}
+	if (wait->since != 0 && now - wait->asked > STALE_US)
+		wait->since = 0;
+	if (wait->since != 0 && now < wait->ask_at)
+		return wait_on(transfer, wait, now, due);
+
+	if (!dlist_is_empty(&debts))
+		pay_debts();
+	switch (apigouv_quota_reserve(private->limits, &private->slot,
+								  &wait->answer))
+	{
+		case APIGOUV_QUOTA_GRANTED:
+			wait->since = 0;
+			return APIGOUV_ADMIT_NOW;
+		case APIGOUV_QUOTA_WAIT:
+			wait->asked = now;
+			wait->ask_at = now + wait->answer.ask_us;
+			return wait_on(transfer, wait, now, due);
+		case APIGOUV_QUOTA_BUSY:
+			*due = Min(*due, now + BUSY_ASK_US);
+			return APIGOUV_ADMIT_LATER;
+		case APIGOUV_QUOTA_BROKEN:
+			break;
+	}
+	return refuse_broken(transfer);
+}
+
+bool
+apigouv_admit_send(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	ApigouvQuotaAnswer answer;
+	ApigouvQuotaResult result;
+	int64		waited = 0;
+
+	if (private->limits == NULL)
+		return true;
+	for (;;)
+	{
+		/* sent a second time: a slot more, or not at all */
+		if (private->slot == 0)
+			result = apigouv_quota_reserve(private->limits, &private->slot,
+										   &answer);
+		else
+			result = APIGOUV_QUOTA_GRANTED;
+		if (result == APIGOUV_QUOTA_GRANTED)
+			result = apigouv_quota_settle(private->limits, private->slot,
+										  &private->sent_at);
+		if (result != APIGOUV_QUOTA_BUSY || waited >= LOCK_PATIENCE_US)
+			break;
+		pause_us(100);
+		waited += 100;
+	}
+	if (result == APIGOUV_QUOTA_GRANTED || result == APIGOUV_QUOTA_WAIT)
+		private->slot = 0;		/* it is dated, or was given back */
+	if (result == APIGOUV_QUOTA_BROKEN)
+		(void) refuse_broken(transfer);
+	return result == APIGOUV_QUOTA_GRANTED;
+}
+
+void
+apigouv_admit_ended(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	int64		reset_us = -1;
+	int			tries;
+
+	if (private->limits == NULL)
+		return;
+	if (private->slot != 0)
+		give_back(private->limits, private->slot);
+	private->slot = 0;
+	if (transfer->status == 0 ||
+		(transfer->limit_total < 0 && transfer->limit_remaining < 0))
+		return;
+	if (transfer->limit_reset_s >= 0)
+		reset_us = transfer->limit_reset_s * INT64CONST(1000000);
+	for (tries = 0; tries < MAX_TRIES; tries++)
+	{
+		if (apigouv_quota_correct(private->limits, private->sent_at,
+								  transfer->limit_total,
+								  transfer->limit_remaining,
+								  reset_us) != APIGOUV_QUOTA_BUSY)
+			return;
+		pause_us(100);
+	}
+}
+
+/*
+ * apigouv_http_refused
+ *		The upstream has refused an attempt for its rate.  See http.h.
+ */
+void
+apigouv_http_refused(const ApigouvTransfer *transfer, int64 for_ms)
+{
+	const ApigouvTransferPrivate *private = transfer->private;
+	int			tries;
+
+	if (private->limits == NULL)
+		return;
+	for (tries = 0; tries < MAX_TRIES; tries++)
+	{
+		if (apigouv_quota_close(private->limits,
+								Min(for_ms, LONGEST_CLOSURE_MS) * 1000) !=
+			APIGOUV_QUOTA_BUSY)
+			return;
+		pause_us(100);
+	}
+}
+
+void
+apigouv_admit_leave(void)
+{
+	bool		queued = false;
+
+	while (!dlist_is_empty(&waits))
+	{
+		Wait	   *wait = dlist_container(Wait, node,
+										   dlist_pop_head_node(&waits));
+
+		queued |= wait->since != 0;
+		free(wait);
+	}
+	if (queued)
+		(void) apigouv_quota_leave(NULL);	/* else the lease ends */
+	if (!dlist_is_empty(&debts))
+		pay_debts();
+}

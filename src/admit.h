@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * admit.h
+ *		Slots of the quota ledger for the attempts of http.c.
+ *
+ * Only http.c and attempt.c include it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_ADMIT_H
+#define APIGOUV_ADMIT_H
+
+#include "attempt.h"
+
+typedef enum ApigouvAdmission
+{
+	APIGOUV_ADMIT_NOW,			/* the attempt has its slot */
+	APIGOUV_ADMIT_LATER,
+	APIGOUV_ADMIT_NEVER			/* the transfer's failure is set */
+}			ApigouvAdmission;
+
+/*
+ * Ask the ledger for a slot of a transfer's limits.  LATER: *due becomes the
+ * moment to ask again (us, monotonic), unless it is earlier already.
+ */
+extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer, int64 now,
+										   int64 *due);
+
+/*
+ * A request is being sent, for the first time or again: date its slot.  False:
+ * it must not be sent.  Called inside libcurl.
+ */
+extern bool apigouv_admit_send(ApigouvTransfer *transfer);
+
+/* An attempt is over: give back what was not used, note what was told. */
+extern void apigouv_admit_ended(ApigouvTransfer *transfer);
+
+/* Nothing waits any more: leave all queues. */
+extern void apigouv_admit_leave(void);
+
+#endif							/* APIGOUV_ADMIT_H */

@@ -1,0 +1,607 @@
+/*-------------------------------------------------------------------------
+ *
+ * ledger.c
+ *		The file of the quota ledger: locked, validated, read and written.
+ *
+ * One file for the whole cluster, so that all databases, servers and backends
+ * count in the same place, with nothing preloaded; it is no table, because a
+ * query that is rolled back has sent its requests all the same, and because a
+ * standby and a read-only transaction send requests too.
+ *
+ * Locking: flock on the file, exclusive, for one read and one write and never
+ * across a wait.  The kernel releases it if the process dies.  It is asked for
+ * without blocking: a blocked flock is restarted by the server's signal
+ * handlers and would not see a cancel.
+ *
+ * A wrong ledger must close the gate, never open it.  The history is taken as
+ * unknown, so that every window counts as full for its length, when the file
+ * is missing, damaged or of another boot of the machine, when the boot clock
+ * is behind the last change, or when the file is a copy.  A copy is known by
+ * the time of the inode's last change, which nobody can set: it must agree
+ * with the moment of the last write that the file itself tells.  A restored
+ * backup, a clone and a file put back in place all fail that.
+ *
+ * Crashes: what is written at once is no larger than a page or is safe when
+ * cut, and the order is header, slots, counter.  A slot that is written and
+ * not yet counted does not exist; nothing was sent for it.  After a crash of
+ * the machine the boot is another one.
+ *
+ * Layout: header, waiters, a hash table of counters, then their slots.
+ *
+ * Never raises and allocates nothing but buffers by realloc, so that it can
+ * be called inside libcurl's callbacks.  Not here: what the numbers mean
+ * (quota.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAGIC			"APIGOUVQ"
+#define VERSION			1
+#define HEADER_BYTES	512
+#define WAITERS_AT		4096
+#define COUNTERS_AT		(WAITERS_AT + \
+						 APIGOUV_LEDGER_WAITERS * (int64_t) sizeof(ApigouvWaiter))
+#define COUNTER_BYTES	512
+#define SLOTS_AT		(COUNTERS_AT + \
+						 APIGOUV_LEDGER_COUNTERS * (int64_t) COUNTER_BYTES)
+
+/* A ledger that has grown past that, or has no room for a counter, begins anew. */
+#define MAX_BYTES		(256 * 1024 * 1024)
+#define MAX_COUNTERS	(APIGOUV_LEDGER_COUNTERS * 3 / 4)
+
+/* The file's own change of time may differ that much from what it tells, us. */
+#define CTIME_TOLERANCE_US 2000000
+
+#define NBUFFERS		8
+
+const char *apigouv_ledger_path = "pg_stat/apigouv_fdw.ledger";
+unsigned	apigouv_ledger_mode = 0600;
+
+static int	fd = -1;			/* while locked */
+static ApigouvLedgerHeader header;	/* while locked */
+static int64_t now;				/* when it was locked; boot clock, us */
+static int	generation = 0;
+static char error_text[256];
+
+_Static_assert(sizeof(ApigouvLedgerHeader) <= HEADER_BYTES, "header");
+_Static_assert(sizeof(ApigouvCounter) <= COUNTER_BYTES, "counter");
+
+/* ----------------------------------------------------------------
+ *		small things
+ * ----------------------------------------------------------------
+ */
+
+/* Remember what went wrong; false, so that callers can return it. */
+static bool
+broken(const char *what)
+{
+	snprintf(error_text, sizeof(error_text), "%s \"%s\": %s", what,
+			 apigouv_ledger_path, strerror(errno));
+	return false;
+}
+
+const char *
+apigouv_ledger_error(void)
+{
+	return error_text;
+}
+
+static int64_t
+clock_us(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t
+boot_clock(void)
+{
+	return clock_us(CLOCK_BOOTTIME);
+}
+
+int64_t		(*apigouv_ledger_clock) (void) = boot_clock;
+
+int64_t
+apigouv_ledger_now(void)
+{
+	return now;
+}
+
+int
+apigouv_ledger_generation(void)
+{
+	return generation;
+}
+
+/* FNV-1a with a final mix: against damage, not against people. */
+static uint64_t
+checksum(const void *data, size_t len)
+{
+	const unsigned char *p = data;
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+	size_t		i;
+
+	for (i = 0; i < len; i++)
+		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
+	hash ^= hash >> 29;
+	return hash * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+#define CHECK_OF(thing) checksum((thing), offsetof(__typeof__(*(thing)), check))
+
+/* The boot's identity, read once; NULL if the system does not tell. */
+static const char *
+boot_id(void)
+{
+	static char id[40];
+	int			file;
+	ssize_t		len;
+
+	if (id[0] != '\0')
+		return id;
+	file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return NULL;
+	len = read(file, id, sizeof(id) - 1);
+	close(file);
+	if (len < 36)
+	{
+		id[0] = '\0';
+		return NULL;
+	}
+	id[36] = '\0';
+	return id;
+}
+
+/* Start of a process in the kernel's ticks, 0 when there is none. */
+static uint64_t
+start_of(int32_t pid)
+{
+	char		path[40];
+	char		text[512];
+	const char *p;
+	int			file;
+	int			field;
+	ssize_t		len;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
+	file = open(path, O_RDONLY | O_CLOEXEC);
+	if (file < 0)
+		return 0;
+	len = read(file, text, sizeof(text) - 1);
+	close(file);
+	if (len <= 0)
+		return 0;
+	text[len] = '\0';
+	p = strrchr(text, ')');		/* the name may hold anything */
+	for (field = 2; p != NULL && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	return p == NULL ? 0 : strtoull(p + 1, NULL, 10);
+}
+
+uint64_t
+apigouv_ledger_start(void)
+{
+	static uint64_t start = 0;
+	static pid_t of = 0;
+
+	if (of != getpid())
+	{
+		of = getpid();
+		start = start_of(of);
+	}
+	return start;
+}
+
+bool
+apigouv_ledger_is_alive(int32_t owner, uint64_t owner_start)
+{
+	if (owner == getpid())
+		return true;
+	if (kill(owner, 0) != 0 && errno == ESRCH)
+		return false;
+	return start_of(owner) == owner_start;
+}
+
+/* ----------------------------------------------------------------
+ *		bytes
+ * ----------------------------------------------------------------
+ */
+
+static bool
+read_at(void *data, size_t len, int64_t at)
+{
+	ssize_t		n = pread(fd, data, len, at);
+
+	if (n == (ssize_t) len)
+		return true;
+	if (n >= 0)
+		errno = EIO;
+	return broken("could not read file");
+}
+
+static bool
+write_at(const void *data, size_t len, int64_t at)
+{
+	ssize_t		n = pwrite(fd, data, len, at);
+
+	if (n == (ssize_t) len)
+		return true;
+	if (n >= 0)
+		errno = ENOSPC;
+	return broken("could not write file");
+}
+
+/* Let the file have its blocks, so that later writes find their room. */
+static bool
+allocate(int64_t end)
+{
+	int			code = posix_fallocate(fd, 0, end);
+
+	if (code == 0)
+		return true;
+	errno = code;
+	return broken("could not extend file");
+}
+
+static int64_t
+ctime_us(const struct stat *status)
+{
+	return (int64_t) status->st_ctim.tv_sec * 1000000 +
+		status->st_ctim.tv_nsec / 1000;
+}
+
+static bool
+write_header(void)
+{
+	char		block[HEADER_BYTES];
+
+	header.written_at = clock_us(CLOCK_REALTIME);
+	header.check = CHECK_OF(&header);
+	memset(block, 0, sizeof(block));
+	memcpy(block, &header, sizeof(header));
+	return write_at(block, sizeof(block), 0);
+}
+
+ApigouvLedgerHeader *
+apigouv_ledger_header(void)
+{
+	return &header;
+}
+
+bool
+apigouv_ledger_stamp(void)
+{
+	header.touched_at = now;
+	return write_header();
+}
+
+/* ----------------------------------------------------------------
+ *		the whole file
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Fill the table of counters.  A free one has its checksum too: one that was
+ * lost does not look free.
+ */
+static bool
+write_free_counters(void)
+{
+	ApigouvCounter none;
+	int			place;
+
+	memset(&none, 0, sizeof(none));
+	for (place = 0; place < APIGOUV_LEDGER_COUNTERS; place++)
+	{
+		if (!apigouv_ledger_put(place, &none))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Begin a ledger in the locked file.  opened_at: what was sent before is not
+ * known; INT64_MIN: nothing was.
+ */
+static bool
+begin_anew(int64_t opened_at)
+{
+	struct stat status;
+	const char *id = boot_id();
+
+	generation++;
+
+	if (id == NULL)
+		return broken("could not tell the boot of the machine for file");
+	memset(&header, 0, sizeof(header));
+	if (ftruncate(fd, 0) != 0)
+		return broken("could not truncate file");
+	if (!allocate(SLOTS_AT) || !write_free_counters())
+		return false;
+	memcpy(header.magic, MAGIC, sizeof(header.magic));
+	header.version = VERSION;
+	snprintf(header.boot_id, sizeof(header.boot_id), "%s", id);
+	header.touched_at = now;
+	header.opened_at = opened_at;
+	header.next_id = 1;
+	header.end = SLOTS_AT;
+	if (!write_header())
+		return false;
+	/* a file system with a clock of its own: by how much it differs */
+	if (fstat(fd, &status) != 0)
+		return broken("could not stat file");
+	header.skew_us = ctime_us(&status) - header.written_at;
+	return write_header();
+}
+
+/* May the history in the locked file be believed? */
+static bool
+is_valid(const struct stat *status)
+{
+	const char *id = boot_id();
+	int64_t		drift;
+
+	if (status->st_size < SLOTS_AT || !read_at(&header, sizeof(header), 0))
+		return false;
+	if (memcmp(header.magic, MAGIC, sizeof(header.magic)) != 0 ||
+		header.version != VERSION || header.check != CHECK_OF(&header) ||
+		id == NULL || strcmp(header.boot_id, id) != 0)
+		return false;
+	if (header.touched_at > now || header.opened_at > now ||
+		header.end > status->st_size ||
+		header.nwaiters > APIGOUV_LEDGER_WAITERS)
+		return false;
+	drift = ctime_us(status) - header.written_at - header.skew_us;
+	return drift <= CTIME_TOLERANCE_US && drift >= -CTIME_TOLERANCE_US;
+}
+
+/* Is the open file still the one of that name? */
+static bool
+is_current(struct stat *status)
+{
+	struct stat named;
+
+	return fstat(fd, status) == 0 && stat(apigouv_ledger_path, &named) == 0 &&
+		named.st_ino == status->st_ino && named.st_dev == status->st_dev;
+}
+
+ApigouvLedgerResult
+apigouv_ledger_lock(void)
+{
+	struct stat status;
+	int			tries;
+
+	for (tries = 0; tries < 10; tries++)
+	{
+		fd = open(apigouv_ledger_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+				  (mode_t) apigouv_ledger_mode);
+		if (fd < 0)
+		{
+			broken("could not open file");
+			return APIGOUV_LEDGER_BROKEN;
+		}
+		if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		{
+			ApigouvLedgerResult result = APIGOUV_LEDGER_BUSY;
+
+			if (errno != EWOULDBLOCK && errno != EINTR)
+			{
+				broken("could not lock file");
+				result = APIGOUV_LEDGER_BROKEN;
+			}
+			apigouv_ledger_unlock();
+			return result;
+		}
+		if (is_current(&status))
+			break;
+		apigouv_ledger_unlock();	/* replaced meanwhile */
+	}
+	if (fd < 0)
+		return APIGOUV_LEDGER_BUSY;
+	now = apigouv_ledger_clock();
+	if (is_valid(&status) || begin_anew(now))
+		return APIGOUV_LEDGER_OK;
+	apigouv_ledger_unlock();
+	return APIGOUV_LEDGER_BROKEN;
+}
+
+void
+apigouv_ledger_unlock(void)
+{
+	if (fd >= 0)
+		close(fd);				/* releases the lock */
+	fd = -1;
+}
+
+bool
+apigouv_ledger_forget(void)
+{
+	return begin_anew(INT64_MIN);
+}
+
+/* ----------------------------------------------------------------
+ *		counters
+ * ----------------------------------------------------------------
+ */
+
+bool
+apigouv_ledger_at(int place, ApigouvCounter * counter)
+{
+	if (!read_at(counter, sizeof(*counter),
+				 COUNTERS_AT + (int64_t) place * COUNTER_BYTES))
+		return false;
+	if (counter->check == CHECK_OF(counter) &&
+		counter->nslots >= 0 && counter->nslots <= counter->capacity &&
+		(counter->capacity == 0 ||
+		 (counter->slots_at >= SLOTS_AT &&
+		  counter->slots_at +
+		  counter->capacity * (int64_t) sizeof(ApigouvSlot) <= header.end)))
+	{
+		if (counter->capacity == 0)
+			counter->opened_at = header.opened_at;
+		return true;
+	}
+	return begin_anew(now) && apigouv_ledger_at(place, counter);
+}
+
+bool
+apigouv_ledger_find(const uint64_t key[2], int *place,
+					ApigouvCounter * counter)
+{
+	int			first = (int) (key[0] & (APIGOUV_LEDGER_COUNTERS - 1));
+	int			n;
+
+	for (n = 0; n < APIGOUV_LEDGER_COUNTERS; n++)
+	{
+		*place = (first + n) & (APIGOUV_LEDGER_COUNTERS - 1);
+		if (!apigouv_ledger_at(*place, counter))
+			return false;
+		if (counter->capacity == 0 ||
+			(counter->key[0] == key[0] && counter->key[1] == key[1]))
+			break;
+	}
+	if (counter->capacity > 0 || header.ncounters < MAX_COUNTERS)
+		return true;
+	*place = first;
+	return begin_anew(now) && apigouv_ledger_at(first, counter);
+}
+
+bool
+apigouv_ledger_put(int place, ApigouvCounter * counter)
+{
+	counter->check = CHECK_OF(counter);
+	return write_at(counter, sizeof(*counter),
+					COUNTERS_AT + (int64_t) place * COUNTER_BYTES);
+}
+
+bool
+apigouv_ledger_room(ApigouvCounter * counter, int32_t capacity)
+{
+	int64_t		bytes = capacity * (int64_t) sizeof(ApigouvSlot);
+
+	if (header.end + bytes > MAX_BYTES)
+	{
+		if (!begin_anew(now))
+			return false;
+		counter->nslots = 0;
+		counter->opened_at = now;
+	}
+	if (!allocate(header.end + bytes))
+		return false;
+	counter->slots_at = header.end;
+	counter->capacity = capacity;
+	header.end += bytes;
+	return write_header();
+}
+
+/* ----------------------------------------------------------------
+ *		slots and waiters
+ * ----------------------------------------------------------------
+ */
+
+/* A buffer of at least this many bytes, kept; NULL without memory. */
+static void *
+buffer(int which, size_t bytes)
+{
+	static void *buffers[NBUFFERS + 1];
+	static size_t sizes[NBUFFERS + 1];
+
+	if (bytes > sizes[which])
+	{
+		void	   *larger = realloc(buffers[which], bytes + bytes / 4);
+
+		if (larger == NULL)
+		{
+			broken("out of memory reading file");
+			return NULL;
+		}
+		buffers[which] = larger;
+		sizes[which] = bytes + bytes / 4;
+	}
+	return buffers[which];
+}
+
+static uint32_t
+slot_check(const ApigouvSlot * slot)
+{
+	return (uint32_t) (CHECK_OF(slot) >> 32);
+}
+
+ApigouvSlot *
+apigouv_ledger_slots(const ApigouvCounter * counter, int which)
+{
+	size_t		bytes = counter->nslots * sizeof(ApigouvSlot);
+	ApigouvSlot *slots = buffer(which, bytes + sizeof(ApigouvSlot));
+	int			i;
+
+	if (slots == NULL ||
+		(bytes > 0 && !read_at(slots, bytes, counter->slots_at)))
+		return NULL;
+	for (i = 0; i < counter->nslots; i++)
+	{
+		if (slots[i].check == slot_check(&slots[i]))
+			continue;
+		memset(&slots[i], 0, sizeof(ApigouvSlot));
+		slots[i].at = now;
+	}
+	return slots;
+}
+
+bool
+apigouv_ledger_put_slots(const ApigouvCounter * counter, int first, int n,
+						 ApigouvSlot * slots)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		slots[i].check = slot_check(&slots[i]);
+	return write_at(slots, n * sizeof(ApigouvSlot),
+					counter->slots_at + first * (int64_t) sizeof(ApigouvSlot));
+}
+
+ApigouvWaiter *
+apigouv_ledger_waiters(void)
+{
+	size_t		bytes = header.nwaiters * sizeof(ApigouvWaiter);
+	ApigouvWaiter *waiters = buffer(NBUFFERS,
+									APIGOUV_LEDGER_WAITERS *
+									sizeof(ApigouvWaiter));
+	uint32_t	i;
+
+	if (waiters == NULL ||
+		(bytes > 0 && !read_at(waiters, bytes, WAITERS_AT)))
+		return NULL;
+	for (i = 0; i < header.nwaiters; i++)
+	{
+		if (waiters[i].check != (uint32_t) CHECK_OF(&waiters[i]))
+			memset(&waiters[i], 0, sizeof(ApigouvWaiter));
+	}
+	return waiters;
+}
+
+bool
+apigouv_ledger_put_waiters(ApigouvWaiter * waiters, int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		waiters[i].check = (uint32_t) CHECK_OF(&waiters[i]);
+	header.nwaiters = (uint32_t) n;
+	return write_header() &&
+		(n == 0 || write_at(waiters, n * sizeof(ApigouvWaiter), WAITERS_AT));
+}

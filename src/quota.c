@@ -1,0 +1,828 @@
+/*-------------------------------------------------------------------------
+ *
+ * quota.c
+ *		Ledger of API requests, shared by the whole cluster.
+ *
+ * Each limit has a counter, which holds the moments of the requests of its
+ * last window: a sliding window, exact wherever it starts.  A request takes a
+ * slot in every limit that applies to it, or in none.
+ *
+ * The life of a slot: it is reserved before a connection is looked for, and
+ * settled, that is dated, when the request is really sent.  Until then it
+ * counts as sent now, however long that takes.  A slot whose owner has died
+ * in between is dated by who finds it.  The window that counts is the limit's
+ * plus its margin, because the upstream counts arrivals, and one request may
+ * travel faster than the one before.
+ *
+ * Who waits: processes queue by ticket.  A process may take a slot if more
+ * are free than there are waiters before it whom the same limit keeps; so
+ * nobody hands anything over, and all that are entitled wake at once.  With a
+ * slot it loses its ticket and queues anew for the next one.  Hence a waiter
+ * sees at most as many others served as waited when it came, and each of them
+ * once.  A waiter that does not come when its slot is free is forgotten when
+ * its lease ends.
+ *
+ * What the upstream tells corrects downwards only: fewer requests left than
+ * counted here means that somebody else uses the same quota; a refusal closes
+ * the limit for everybody.
+ *
+ * Not here: the file (ledger.c), waiting, which limits apply (limit.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "quota.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A waiter asks again at least that often: slots may be given back. */
+#define LONGEST_ASK_US	250000
+#define SHORTEST_ASK_US 1000
+
+/* A waiter that is so much later than it said has gone. */
+#define LEASE_US		1000000
+
+/* A slot that is reserved for longer is looked at: does its owner live? */
+#define SUSPECT_US		1000000
+
+/* A counter of the locked ledger, with its slots. */
+typedef struct Loaded
+{
+	int			place;
+	bool		is_new;
+	ApigouvCounter counter;
+	ApigouvSlot *slots;
+}			Loaded;
+
+/* How a limit stands. */
+typedef struct Standing
+{
+	int64_t		allowed;		/* per window */
+	int64_t		used;
+	int64_t		left;			/* may be negative */
+	int64_t		not_before;		/* nothing may be sent; boot clock, us */
+}			Standing;
+
+static inline int64_t
+max_of(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static inline int64_t
+min_of(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t
+span_of(const ApigouvQuotaLimit * limit)
+{
+	return limit->window_us + limit->margin_ms * INT64_C(1000);
+}
+
+static ApigouvQuotaResult
+lock(void)
+{
+	switch (apigouv_ledger_lock())
+	{
+		case APIGOUV_LEDGER_OK:
+			return APIGOUV_QUOTA_GRANTED;
+		case APIGOUV_LEDGER_BUSY:
+			return APIGOUV_QUOTA_BUSY;
+		default:
+			return APIGOUV_QUOTA_BROKEN;
+	}
+}
+
+/* Unlock, and say how it went. */
+static ApigouvQuotaResult
+done(bool ok, ApigouvQuotaResult result)
+{
+	apigouv_ledger_unlock();
+	return ok ? result : APIGOUV_QUOTA_BROKEN;
+}
+
+/* ----------------------------------------------------------------
+ *		counters
+ * ----------------------------------------------------------------
+ */
+
+/* Does a slot count in a window of this length that ends now? */
+static inline bool
+is_live(const ApigouvSlot * slot, int64_t span, int64_t now)
+{
+	return slot->at < 0 || (slot->at > 0 && slot->at + span > now);
+}
+
+/* Date the slots of processes that have died with them. */
+static bool
+settle_orphans(Loaded * loaded)
+{
+	int64_t		now = apigouv_ledger_now();
+
+	for (int i = 0; i < loaded->counter.nslots; i++)
+	{
+		ApigouvSlot *slot = &loaded->slots[i];
+
+		if (slot->at >= 0 || -slot->at + SUSPECT_US > now ||
+			apigouv_ledger_is_alive(slot->owner, slot->owner_start))
+			continue;
+		slot->at = now;
+		if (!apigouv_ledger_put_slots(&loaded->counter, i, 1, slot))
+			return false;
+	}
+	return true;
+}
+
+/* Read the counters of some limits. */
+static bool
+load(const ApigouvQuotaLimits * limits, Loaded * loaded)
+{
+	int			generation;
+
+	do
+	{
+		generation = apigouv_ledger_generation();
+		for (int i = 0; i < limits->n; i++)
+		{
+			if (!apigouv_ledger_find(limits->limits[i].key, &loaded[i].place,
+									 &loaded[i].counter))
+				return false;
+			loaded[i].is_new = loaded[i].counter.capacity == 0;
+			loaded[i].slots = apigouv_ledger_slots(&loaded[i].counter, i);
+			if (loaded[i].slots == NULL || !settle_orphans(&loaded[i]))
+				return false;
+		}
+	} while (generation != apigouv_ledger_generation());
+	return true;
+}
+
+/* Slots that are to be kept, moved to the front; how many. */
+static int
+keep_young(Loaded * loaded)
+{
+	int64_t		now = apigouv_ledger_now();
+	int			n = 0;
+
+	for (int i = 0; i < loaded->counter.nslots; i++)
+	{
+		if (is_live(&loaded->slots[i], loaded->counter.keep_us, now))
+			loaded->slots[n++] = loaded->slots[i];
+	}
+	return n;
+}
+
+/*
+ * make_room
+ *		Let there be room for one slot more, and for as many as the limit
+ *		allows.
+ *
+ * Moving slots to the front in place is safe when it is cut short: what was
+ * not yet moved is still where it was.
+ */
+static bool
+make_room(Loaded * loaded)
+{
+	ApigouvCounter *counter = &loaded->counter;
+	int			wanted = counter->requests + counter->requests / 4 + 32;
+	int			n;
+
+	if (counter->capacity >= wanted && counter->nslots < counter->capacity)
+		return true;
+	n = keep_young(loaded);
+	if (counter->capacity < wanted || n > counter->capacity / 8 * 7)
+	{
+		int			larger = (int) max_of(wanted, n + n / 2 + 32);
+
+		if (!apigouv_ledger_room(counter, larger))
+			return false;
+	}
+	if (n > 0 && !apigouv_ledger_put_slots(counter, 0, n, loaded->slots))
+		return false;
+	counter->nslots = n;
+	return loaded->is_new || apigouv_ledger_put(loaded->place, counter);
+}
+
+/*
+ * adopt
+ *		Let a counter be what a limit says now.
+ *
+ * When its window has become longer, what was sent before the slots that were
+ * kept is not known.
+ */
+static void
+adopt(Loaded * loaded, const ApigouvQuotaLimit * limit)
+{
+	ApigouvCounter *counter = &loaded->counter;
+	int64_t		span = span_of(limit);
+
+	if (loaded->is_new)
+	{
+		memcpy(counter->key, limit->key, sizeof(counter->key));
+		memcpy(counter->api, limit->api, sizeof(counter->api));
+		memcpy(counter->name, limit->name, sizeof(counter->name));
+		memcpy(counter->role, limit->role, sizeof(counter->role));
+		memcpy(counter->counted_by, limit->counted_by,
+			   sizeof(counter->counted_by));
+	}
+	else if (span > counter->keep_us)
+		counter->opened_at = max_of(counter->opened_at,
+									apigouv_ledger_now() - counter->keep_us);
+	counter->keep_us = max_of(counter->keep_us, span);
+	counter->requests = limit->requests;
+	counter->window_us = limit->window_us;
+	counter->margin_ms = limit->margin_ms;
+}
+
+/* Write a counter that may be new. */
+static bool
+store(Loaded * loaded)
+{
+	if (loaded->is_new)
+	{
+		apigouv_ledger_header()->ncounters++;
+		loaded->is_new = false;
+		if (!apigouv_ledger_stamp())
+			return false;
+	}
+	return apigouv_ledger_put(loaded->place, &loaded->counter);
+}
+
+/* How a limit stands, by its counter. */
+static void
+assess(const Loaded * loaded, int64_t requests, int64_t span,
+	   Standing * standing)
+{
+	const		ApigouvCounter *counter = &loaded->counter;
+	int64_t		now = apigouv_ledger_now();
+	int64_t		after = 0;
+
+	standing->allowed = requests;
+	if (counter->told > 0)
+		standing->allowed = min_of(standing->allowed, counter->told);
+	standing->used = 0;
+	for (int i = 0; i < counter->nslots; i++)
+	{
+		const		ApigouvSlot *slot = &loaded->slots[i];
+
+		if (is_live(slot, span, now))
+			standing->used++;
+		if (slot->at < 0 || slot->at > counter->cap_from)
+			after++;
+	}
+	standing->left = standing->allowed - standing->used;
+	standing->not_before = counter->closed_until;
+	if (counter->opened_at > 0)
+		standing->not_before = max_of(standing->not_before,
+									  counter->opened_at + span);
+	if (counter->cap_until > now)
+	{
+		standing->left = min_of(standing->left, counter->cap_requests - after);
+		if (counter->cap_requests - after <= 0)
+			standing->not_before = max_of(standing->not_before,
+										  counter->cap_until);
+	}
+	if (standing->not_before > now)
+		standing->left = min_of(standing->left, 0);
+}
+
+/*
+ * moment_of
+ *		When there will be a slot more than `ahead`.
+ *
+ * Slots are nearly in the order of their moments, which is enough: whoever is
+ * told comes back and looks.
+ */
+static int64_t
+moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
+		  int ahead)
+{
+	int64_t		now = apigouv_ledger_now();
+	int64_t		to_expire = standing->used - (standing->allowed - 1 - ahead);
+	int64_t		moment = now;
+
+	for (int i = 0; i < loaded->counter.nslots && to_expire > 0; i++)
+	{
+		const		ApigouvSlot *slot = &loaded->slots[i];
+
+		if (!is_live(slot, span, now))
+			continue;
+		moment = max_of(moment, (slot->at < 0 ? now : slot->at) + span);
+		to_expire--;
+	}
+	return max_of(moment, standing->not_before);
+}
+
+/* ----------------------------------------------------------------
+ *		waiters
+ * ----------------------------------------------------------------
+ */
+
+/* Forget the waiters that are gone.  How many stay. */
+static int
+prune(ApigouvWaiter * waiters)
+{
+	int64_t		now = apigouv_ledger_now();
+	int			n = 0;
+
+	for (uint32_t i = 0; i < apigouv_ledger_header()->nwaiters; i++)
+	{
+		if (waiters[i].owner != 0 && waiters[i].lease_until >= now)
+			waiters[n++] = waiters[i];
+	}
+	return n;
+}
+
+/* This process's place in the queue for these limits, or NULL. */
+static ApigouvWaiter *
+my_waiter(ApigouvWaiter * waiters, int n, uint64_t set)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (waiters[i].owner == getpid() && waiters[i].limits == set &&
+			waiters[i].owner_start == apigouv_ledger_start())
+			return &waiters[i];
+	}
+	return NULL;
+}
+
+/* Waiters before a ticket whom a counter keeps. */
+static int
+count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
+			uint64_t ticket)
+{
+	int			ahead = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (waiters[i].ticket < ticket && waiters[i].blocked_on[0] == key[0] &&
+			waiters[i].blocked_on[1] == key[1])
+			ahead++;
+	}
+	return ahead;
+}
+
+/* Take away the waiter at a place; the number left. */
+static int
+drop_waiter(ApigouvWaiter * waiters, int n, const ApigouvWaiter * gone)
+{
+	int			i = (int) (gone - waiters);
+
+	memmove(&waiters[i], &waiters[i + 1], (n - i - 1) * sizeof(ApigouvWaiter));
+	return n - 1;
+}
+
+/* Queue, or say again that we do.  Without room we ask on without a ticket. */
+static bool
+queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
+		 const ApigouvQuotaAnswer * answer)
+{
+	ApigouvWaiter *mine = my_waiter(waiters, n, limits->set);
+
+	if (mine == NULL && n < APIGOUV_LEDGER_WAITERS)
+	{
+		mine = &waiters[n++];
+		memset(mine, 0, sizeof(*mine));
+		mine->ticket = apigouv_ledger_header()->next_id++;
+		mine->limits = limits->set;
+		mine->owner = getpid();
+		mine->owner_start = apigouv_ledger_start();
+	}
+	if (mine != NULL)
+	{
+		memcpy(mine->blocked_on, limits->limits[answer->blocking].key,
+			   sizeof(mine->blocked_on));
+		mine->lease_until = apigouv_ledger_now() + answer->ask_us + LEASE_US;
+	}
+	return apigouv_ledger_put_waiters(waiters, n);
+}
+
+/* ----------------------------------------------------------------
+ *		slots
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * place_in_queue
+ *		Can a slot be had now?  Else fill *answer.
+ */
+static bool
+place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
+			   const ApigouvWaiter * waiters, int nwaiters, uint64_t ticket,
+			   ApigouvQuotaAnswer * answer)
+{
+	int64_t		now = apigouv_ledger_now();
+	int64_t		latest = 0;
+	int64_t		certain = 0;
+	bool		free = true;
+
+	for (int i = 0; i < limits->n; i++)
+	{
+		const		ApigouvQuotaLimit *limit = &limits->limits[i];
+		int			ahead = count_ahead(waiters, nwaiters, limit->key, ticket);
+		Standing	standing;
+		int64_t		moment;
+
+		assess(&loaded[i], limit->requests, span_of(limit), &standing);
+		if (standing.left > ahead)
+			continue;
+		free = false;
+		moment = moment_of(&loaded[i], span_of(limit), &standing, ahead);
+		certain = max_of(certain, standing.not_before);
+		if (moment >= latest)
+		{
+			latest = moment;
+			answer->blocking = i;
+		}
+	}
+	if (free)
+		return true;
+	answer->wait_us = max_of(latest - now, 0);
+	answer->certain_us = max_of(certain - now, 0);
+	answer->ask_us = min_of(max_of(answer->wait_us, SHORTEST_ASK_US),
+							LONGEST_ASK_US);
+	return false;
+}
+
+/* Take a slot in each counter. */
+static bool
+take(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id)
+{
+	int			generation = apigouv_ledger_generation();
+	ApigouvSlot slot;
+
+	memset(&slot, 0, sizeof(slot));
+	slot.at = -apigouv_ledger_now();
+	slot.id = id;
+	slot.owner = getpid();
+	slot.owner_start = apigouv_ledger_start();
+	for (int i = 0; i < limits->n; i++)
+	{
+		adopt(&loaded[i], &limits->limits[i]);
+		if (!make_room(&loaded[i]) ||
+			generation != apigouv_ledger_generation() ||
+			!apigouv_ledger_put_slots(&loaded[i].counter,
+									  loaded[i].counter.nslots, 1, &slot))
+			return false;
+		loaded[i].counter.nslots++;
+		if (!store(&loaded[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Let the counters that a request waits for be there to be seen. */
+static bool
+show(const ApigouvQuotaLimits * limits, Loaded * loaded)
+{
+	for (int i = 0; i < limits->n; i++)
+	{
+		if (!loaded[i].is_new)
+			continue;
+		adopt(&loaded[i], &limits->limits[i]);
+		if (!make_room(&loaded[i]) || !store(&loaded[i]))
+			return false;
+	}
+	return true;
+}
+
+ApigouvQuotaResult
+apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
+					  ApigouvQuotaAnswer * answer)
+{
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvQuotaResult result = lock();
+	ApigouvWaiter *waiters;
+	ApigouvWaiter *mine;
+	int			generation;
+	int			n;
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	if (!load(limits, loaded) ||
+		(waiters = apigouv_ledger_waiters()) == NULL)
+		return done(false, result);
+	n = prune(waiters);
+	mine = my_waiter(waiters, n, limits->set);
+	if (!place_in_queue(limits, loaded, waiters, n,
+						mine ? mine->ticket : UINT64_MAX, answer))
+		return done(queue_up(waiters, n, limits, answer) &&
+					show(limits, loaded), APIGOUV_QUOTA_WAIT);
+	generation = apigouv_ledger_generation();
+	*id = apigouv_ledger_header()->next_id++;
+	if (!apigouv_ledger_stamp() ||
+		(mine != NULL &&
+		 !apigouv_ledger_put_waiters(waiters, drop_waiter(waiters, n, mine))))
+		return done(false, result);
+	if (take(limits, loaded, *id))
+		return done(true, APIGOUV_QUOTA_GRANTED);
+	/* no room, so the ledger was begun anew: look again */
+	return done(generation != apigouv_ledger_generation(),
+				APIGOUV_QUOTA_BUSY);
+}
+
+/* Position of a slot among those of a counter, or -1. */
+static int
+find_slot(const Loaded * loaded, uint64_t id)
+{
+	for (int i = loaded->counter.nslots - 1; i >= 0; i--)
+	{
+		if (loaded->slots[i].id == id)
+			return i;
+	}
+	return -1;
+}
+
+/* Date the slots of a request; 0 gives them back. */
+static bool
+date_slots(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id,
+		   int64_t at)
+{
+	for (int i = 0; i < limits->n; i++)
+	{
+		int			k = find_slot(&loaded[i], id);
+
+		if (k < 0)
+			continue;
+		loaded[i].slots[k].at = at;
+		if (!apigouv_ledger_put_slots(&loaded[i].counter, k, 1,
+									  &loaded[i].slots[k]))
+			return false;
+	}
+	return true;
+}
+
+ApigouvQuotaResult
+apigouv_quota_settle(const ApigouvQuotaLimits * limits, uint64_t id,
+					 int64_t *sent_at)
+{
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvQuotaResult result = lock();
+	bool		may_send = true;
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	*sent_at = apigouv_ledger_now();
+	if (!load(limits, loaded) || !apigouv_ledger_stamp())
+		return done(false, result);
+	for (int i = 0; i < limits->n; i++)
+	{
+		if (find_slot(&loaded[i], id) < 0 ||
+			loaded[i].counter.closed_until > *sent_at)
+			may_send = false;
+	}
+	return done(date_slots(limits, loaded, id, may_send ? *sent_at : 0),
+				may_send ? APIGOUV_QUOTA_GRANTED : APIGOUV_QUOTA_WAIT);
+}
+
+ApigouvQuotaResult
+apigouv_quota_give_back(const ApigouvQuotaLimits * limits, uint64_t id)
+{
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvQuotaResult result = lock();
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	return done(load(limits, loaded) && apigouv_ledger_stamp() &&
+				date_slots(limits, loaded, id, 0), APIGOUV_QUOTA_GRANTED);
+}
+
+/* ----------------------------------------------------------------
+ *		what the upstream tells
+ * ----------------------------------------------------------------
+ */
+
+/* The limit that an upstream's headers and refusals are about. */
+static bool
+group_of(const ApigouvQuotaLimits * limits, ApigouvQuotaLimits * group)
+{
+	group->n = 0;
+	for (int i = 0; i < limits->n; i++)
+	{
+		if (limits->limits[i].is_group)
+			group->limits[group->n++] = limits->limits[i];
+	}
+	return group->n > 0;
+}
+
+ApigouvQuotaResult
+apigouv_quota_close(const ApigouvQuotaLimits * limits, int64_t for_us)
+{
+	ApigouvQuotaLimits group;
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvQuotaResult result;
+	bool		ok;
+
+	if (!group_of(limits, &group))
+		return APIGOUV_QUOTA_GRANTED;
+	result = lock();
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	ok = load(&group, loaded) && apigouv_ledger_stamp();
+	for (int i = 0; ok && i < group.n; i++)
+	{
+		ApigouvCounter *counter = &loaded[i].counter;
+
+		adopt(&loaded[i], &group.limits[i]);
+		counter->closed_until = max_of(counter->closed_until,
+									   apigouv_ledger_now() + for_us);
+		ok = make_room(&loaded[i]) && store(&loaded[i]);
+	}
+	return done(ok, APIGOUV_QUOTA_GRANTED);
+}
+
+/* Requests of a counter that were sent after a moment, or will be. */
+static int64_t
+count_after(const Loaded * loaded, int64_t moment)
+{
+	int64_t		after = 0;
+
+	for (int i = 0; i < loaded->counter.nslots; i++)
+	{
+		if (loaded->slots[i].at < 0 || loaded->slots[i].at > moment)
+			after++;
+	}
+	return after;
+}
+
+/* Keep what the upstream told, if it is less than what is known. */
+static void
+cap(Loaded * loaded, int64_t sent_at, int64_t remaining, int64_t until)
+{
+	ApigouvCounter *counter = &loaded->counter;
+	int64_t		now = apigouv_ledger_now();
+
+	if (until <= now)
+		return;
+	if (counter->cap_until > now &&
+		counter->cap_requests - count_after(loaded, counter->cap_from) <=
+		remaining - count_after(loaded, sent_at))
+		return;
+	counter->cap_from = sent_at;
+	counter->cap_requests = remaining;
+	counter->cap_until = until;
+}
+
+ApigouvQuotaResult
+apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
+					  int64_t allowed, int64_t remaining, int64_t reset_us)
+{
+	ApigouvQuotaLimits group;
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvQuotaResult result;
+	bool		ok;
+
+	if (!group_of(limits, &group))
+		return APIGOUV_QUOTA_GRANTED;
+	result = lock();
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	ok = load(&group, loaded);
+	for (int i = 0; ok && i < group.n; i++)
+	{
+		const		ApigouvQuotaLimit *limit = &group.limits[i];
+		Loaded	   *one = &loaded[i];
+		ApigouvCounter before = one->counter;
+		int64_t		margin_us = limit->margin_ms * INT64_C(1000);
+
+		if (one->is_new)
+			continue;			/* the ledger was begun anew: closed */
+		if (allowed > 0)
+			one->counter.told = allowed < limit->requests ? (int32_t) allowed
+				: 0;
+		if (remaining >= 0)
+			cap(one, sent_at, remaining,
+				reset_us >= 0
+				? apigouv_ledger_now() + reset_us + margin_us
+				: sent_at + limit->window_us);
+		if (memcmp(&before, &one->counter, sizeof(before)) != 0)
+			ok = apigouv_ledger_stamp() && store(one);
+	}
+	return done(ok, APIGOUV_QUOTA_GRANTED);
+}
+
+/* ----------------------------------------------------------------
+ *		the rest
+ * ----------------------------------------------------------------
+ */
+
+ApigouvQuotaResult
+apigouv_quota_leave(const ApigouvQuotaLimits * limits)
+{
+	ApigouvQuotaResult result = lock();
+	ApigouvWaiter *waiters;
+	int			n;
+	int			kept = 0;
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	waiters = apigouv_ledger_waiters();
+	if (waiters == NULL)
+		return done(false, result);
+	n = prune(waiters);
+	for (int i = 0; i < n; i++)
+	{
+		if (waiters[i].owner != getpid() ||
+			(limits != NULL && waiters[i].limits != limits->set))
+			waiters[kept++] = waiters[i];
+	}
+	if (kept == n)
+		return done(true, result);
+	return done(apigouv_ledger_stamp() &&
+				apigouv_ledger_put_waiters(waiters, kept), result);
+}
+
+/*
+ * The n-th request goes when all but allowed - 1 of those before it have left
+ * the window: whole windows, and what the slots of now still hold.
+ */
+static int64_t
+forecast_one(const Loaded * loaded, const ApigouvQuotaLimit * limit, int64_t n)
+{
+	int64_t		span = span_of(limit);
+	int64_t		now = apigouv_ledger_now();
+	int64_t		windows;
+	Standing	standing;
+
+	assess(loaded, limit->requests, span, &standing);
+	windows = (n - 1) / standing.allowed;
+	n -= windows * standing.allowed;
+	standing.used += n - 1;
+	return windows * span + moment_of(loaded, span, &standing, 0) - now;
+}
+
+ApigouvQuotaResult
+apigouv_quota_forecast(const ApigouvQuotaLimits * limits, int64_t n,
+					   int64_t *wait_us)
+{
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvQuotaResult result = lock();
+
+	*wait_us = 0;
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	if (!load(limits, loaded))
+		return done(false, result);
+	for (int i = 0; n > 0 && i < limits->n; i++)
+		*wait_us = max_of(*wait_us,
+						  forecast_one(&loaded[i], &limits->limits[i], n));
+	return done(true, result);
+}
+
+ApigouvQuotaResult
+apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row, void *arg),
+				   void *arg)
+{
+	ApigouvQuotaResult result = lock();
+	int			generation;
+	ApigouvWaiter *waiters;
+	int			n;
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	generation = apigouv_ledger_generation();
+	waiters = apigouv_ledger_waiters();
+	if (waiters == NULL)
+		return done(false, result);
+	n = prune(waiters);
+	for (int place = 0; place < APIGOUV_LEDGER_COUNTERS; place++)
+	{
+		ApigouvQuotaRow row = {0};
+		Loaded		loaded;
+		Standing	standing;
+		const		ApigouvCounter *counter = &loaded.counter;
+
+		if (!apigouv_ledger_at(place, &loaded.counter))
+			return done(false, result);
+		if (generation != apigouv_ledger_generation())
+			break;				/* nothing is known any more */
+		if (counter->capacity == 0)
+			continue;
+		loaded.slots = apigouv_ledger_slots(counter, 0);
+		if (loaded.slots == NULL)
+			return done(false, result);
+		assess(&loaded, counter->requests,
+			   counter->window_us + counter->margin_ms * INT64_C(1000),
+			   &standing);
+		row.counter = *counter;
+		row.allowed = standing.allowed;
+		row.used = standing.used;
+		row.left = max_of(standing.left, 0);
+		row.closed_us = max_of(standing.not_before - apigouv_ledger_now(), 0);
+		row.waiting = count_ahead(waiters, n, counter->key, UINT64_MAX);
+		give(&row, arg);
+	}
+	return done(true, result);
+}
+
+ApigouvQuotaResult
+apigouv_quota_forget(void)
+{
+	ApigouvQuotaResult result = lock();
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	return done(apigouv_ledger_forget(), result);
+}
