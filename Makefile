@@ -5,10 +5,10 @@ MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
 	admit apidef apidef_column apidef_field apidef_read apidef_request \
-	apigouv_fdw attempt binding explain fetch functions http import \
-	json ledger limit option page plan qual quota quota_view redact reply \
-	request route rowstream scan stats steps task token tuple url value \
-	xact_cache)
+	apigouv_fdw attempt binding budget explain fetch functions header http \
+	import json ledger limit option page plan qual quota quota_view redact \
+	reply request route rowstream scan stats steps task token tuple url \
+	value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md

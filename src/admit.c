@@ -51,7 +51,7 @@ typedef struct Wait
 	int64		ask_at;			/* when to ask again; before, the answer
 								 * stands */
 	ApigouvQuotaAnswer answer;
-}			Wait;
+} Wait;
 
 /* A slot that could not be given back at once. */
 typedef struct Debt
@@ -59,7 +59,7 @@ typedef struct Debt
 	dlist_node	node;			/* in debts */
 	ApigouvQuotaLimits limits;
 	uint64		slot;
-}			Debt;
+} Debt;
 
 static dlist_head waits = DLIST_STATIC_INIT(waits);
 static dlist_head debts = DLIST_STATIC_INIT(debts);
@@ -114,7 +114,7 @@ pay_debts(void)
 
 /* Give back a slot, now or soon.  At worst it counts until we end. */
 static void
-give_back(const ApigouvQuotaLimits * limits, uint64 slot)
+give_back(const ApigouvQuotaLimits *limits, uint64 slot)
 {
 	Debt	   *debt;
 	int			tries;
@@ -135,9 +135,9 @@ give_back(const ApigouvQuotaLimits * limits, uint64 slot)
 
 /* End a transfer that waits, or would have to, for too long. */
 static ApigouvAdmission
-refuse(ApigouvTransfer *transfer, const ApigouvQuotaAnswer * answer)
+refuse(ApigouvTransfer *transfer, const ApigouvQuotaAnswer *answer)
 {
-	const		ApigouvQuotaLimit *limit =
+	const ApigouvQuotaLimit *limit =
 	&transfer->private->limits->limits[answer->blocking];
 
 	transfer->failure = APIGOUV_FAILURE_QUOTA;
@@ -165,7 +165,7 @@ refuse_broken(ApigouvTransfer *transfer)
  * that was got: a long list of keys may take many windows.
  */
 static ApigouvAdmission
-wait_on(ApigouvTransfer *transfer, Wait * wait, int64 now, int64 *due)
+wait_on(ApigouvTransfer *transfer, Wait *wait, int64 now, int64 *due)
 {
 	int64		patience = (int64) transfer->private->quota_wait_ms * 1000;
 

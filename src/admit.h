@@ -17,14 +17,14 @@ typedef enum ApigouvAdmission
 	APIGOUV_ADMIT_NOW,			/* the attempt has its slot */
 	APIGOUV_ADMIT_LATER,
 	APIGOUV_ADMIT_NEVER			/* the transfer's failure is set */
-}			ApigouvAdmission;
+} ApigouvAdmission;
 
 /*
  * Ask the ledger for a slot of a transfer's limits.  LATER: *due becomes the
  * moment to ask again (us, monotonic), unless it is earlier already.
  */
-extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer, int64 now,
-										   int64 *due);
+extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer,
+										   int64 now, int64 *due);
 
 /*
  * A request is being sent, for the first time or again: date its slot.  False:

@@ -17,6 +17,7 @@
 #include "utils/plancache.h"
 
 #include "apigouv_fdw.h"
+#include "budget.h"
 #include "compat.h"
 #include "messages.h"
 #include "stats.h"
@@ -91,6 +92,16 @@ define_engine(void)
 							 "For proofs and diagnosis: keys are sent in any case.",
 							 &apigouv_enable_pushdown, true, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("apigouv_fdw.max_requests_per_query",
+							"Most requests that a query may make.",
+							"0 lets it read caches only, -1 sets no bound.",
+							&apigouv_max_requests_per_query, 2000, -1, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("apigouv_fdw.max_duration_ms",
+							"Refuses a query that the limits of an API would make longer.",
+							"-1 sets no bound.",
+							&apigouv_max_duration_ms, -1, -1, INT_MAX,
+							PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomEnumVariable("apigouv_fdw.on_failure",
 							 "What a key that fails gives: an error, or a row that tells why.",
 							 NULL, &apigouv_on_failure,

@@ -58,12 +58,6 @@
 /* connections kept when idle, unless a pool may use more at once */
 #define APIGOUV_MIN_CONNECTIONS 32
 
-/* Unix seconds; a smaller value of a reset header is a duration */
-#define EARLIEST_MOMENT	1000000000
-
-/* longest that a rate-limit header is believed, in seconds */
-#define LONGEST_RESET_S	3600
-
 static CURLM *multi = NULL;		/* NULL until first used */
 static int	epoll_fd = -1;
 static bool multi_broken = false;	/* an event could not be registered */
@@ -169,95 +163,11 @@ apigouv_attempt_free_request(ApigouvTransferPrivate *private)
 	private->headers = NULL;
 }
 
-/* ----------------------------------------------------------------
- *		the reply
- * ----------------------------------------------------------------
- */
-
-/*
- * copy_printable
- *		Copy printable ASCII into a buffer, and nothing else.
- *
- * The texts come from the network and end in the server's messages, whose
- * encoding they need not share.  Cut to size; spaces at both ends go.
- */
-static void
-copy_printable(char *out, size_t size, const char *text, size_t len)
+/* Unix seconds of a date in a header; -1 when it is none. */
+int64
+apigouv_attempt_date(const char *text)
 {
-	size_t		n = 0;
-	size_t		i;
-
-	for (i = 0; i < len && n + 1 < size; i++)
-	{
-		unsigned char c = (unsigned char) text[i];
-
-		if (c < 0x20 || c > 0x7e || (c == ' ' && n == 0))
-			continue;
-		out[n++] = (char) c;
-	}
-	while (n > 0 && out[n - 1] == ' ')
-		n--;
-	out[n] = '\0';
-}
-
-/*
- * The number that a header's value starts with, at most max, or -1.  What
- * follows is ignored: drafts of the rate-limit headers add parameters.
- */
-static int64
-leading_number(const char *value, int64 max)
-{
-	int64		number = 0;
-
-	if (*value < '0' || *value > '9')
-		return -1;
-	for (; *value >= '0' && *value <= '9'; value++)
-	{
-		int			digit = *value - '0';
-
-		if (number > (max - digit) / 10)
-			return max;
-		number = number * 10 + digit;
-	}
-	return number;
-}
-
-/*
- * Seconds to wait by a Retry-After value: a number, or a date, which may be
- * past (0).  -1 when it is neither.
- */
-static int
-retry_after_seconds(const char *value)
-{
-	int64		seconds = leading_number(value, INT_MAX);
-	time_t		date;
-
-	if (*value == '-' && value[1] >= '0' && value[1] <= '9')
-		return 0;
-	if (seconds >= 0)
-		return (int) seconds;
-	date = curl_getdate(value, NULL);
-	if (date == -1)
-		return -1;
-	seconds = (int64) date - (int64) time(NULL);
-	return (int) Min(Max(seconds, 0), INT_MAX);
-}
-
-/*
- * Seconds until the window of a rate limit ends, by the header that tells, -1
- * if none does.  A moment is compared with the reply's own date, since clocks
- * differ; what is too small for one is a number of seconds.
- */
-static int64
-seconds_to_reset(const ApigouvTransfer *transfer)
-{
-	int64		date = transfer->private->server_date;
-
-	if (transfer->limit_reset < EARLIEST_MOMENT)
-		return transfer->limit_reset;
-	if (date < 0)
-		date = (int64) time(NULL);
-	return Min(Max(transfer->limit_reset - date, 0), LONGEST_RESET_S);
+	return (int64) curl_getdate(text, NULL);
 }
 
 /* ----------------------------------------------------------------
@@ -371,37 +281,6 @@ on_resolve(void *resolver_state, void *reserved, void *arg)
 	return 0;
 }
 
-/* Take note of a header line's value; name is not NUL-terminated. */
-static void
-note_header(ApigouvTransfer *transfer, const char *name, size_t name_len,
-			const char *text, size_t len)
-{
-	ApigouvTransferPrivate *private = transfer->private;
-	char		value[128];
-
-#define HEADER_IS(wanted) \
-	((wanted) != NULL && strlen(wanted) == name_len && \
-	 pg_strncasecmp(wanted, name, name_len) == 0)
-
-	copy_printable(value, sizeof(value), text, len);
-	if (HEADER_IS("X-Request-Id"))
-		strlcpy(transfer->request_id, value, sizeof(transfer->request_id));
-	else if (HEADER_IS("Content-Type"))
-		strlcpy(transfer->content_type, value, sizeof(transfer->content_type));
-	else if (HEADER_IS("Retry-After"))
-		transfer->retry_after_s = retry_after_seconds(value);
-	else if (HEADER_IS("Date"))
-		private->server_date = (int64) curl_getdate(value, NULL);
-	else if (HEADER_IS(private->limit_header))
-		transfer->limit_total = (int) leading_number(value, INT_MAX);
-	else if (HEADER_IS(private->remaining_header))
-		transfer->limit_remaining = (int) leading_number(value, INT_MAX);
-	else if (HEADER_IS(private->reset_header))
-		transfer->limit_reset = leading_number(value, PG_INT64_MAX);
-
-#undef HEADER_IS
-}
-
 /*
  * Called for each header line: "HTTP/1.1 200 OK", fields, an empty line; all
  * that again for each interim reply (1xx) before; then perhaps trailers.
@@ -428,7 +307,7 @@ on_header(char *line, size_t size, size_t count, void *arg)
 
 		private->line_status = 0;
 		if (space != NULL && len - (space - line) > 4)
-			private->line_status = (int) leading_number(space + 1, 999);
+			private->line_status = (int) apigouv_header_int(space + 1, 999);
 	}
 	else if (private->line_status < 200)
 		return len;
@@ -437,12 +316,12 @@ on_header(char *line, size_t size, size_t count, void *arg)
 		private->headers_ended = true;
 		transfer->status = private->line_status;
 		transfer->replied_at = GetCurrentTimestamp();
-		transfer->limit_reset_s = seconds_to_reset(transfer);
+		apigouv_header_ended(transfer);
 		transfer->streaming = transfer->status == 200;
 	}
 	else if ((colon = memchr(line, ':', len)) != NULL)
-		note_header(transfer, line, colon - line,
-					colon + 1, len - (colon + 1 - line));
+		apigouv_header_note(transfer, line, colon - line,
+							colon + 1, len - (colon + 1 - line));
 	return len;
 }
 
@@ -608,7 +487,8 @@ describe_peer(const ApigouvTransferPrivate *private, char *out, size_t size)
 
 	(void) apigouv_url_split(proxy ? proxy : private->url,
 							 proxy != NULL, &parts);
-	copy_printable(host, sizeof(host), parts.host, strlen(parts.host));
+	apigouv_header_text(host, sizeof(host), parts.host,
+						strlen(parts.host));
 	snprintf(out, size, "%s\"%s\"%s%s", proxy ? "proxy " : "", host,
 			 parts.port[0] ? ", port " : "", parts.port);
 }
@@ -693,8 +573,8 @@ describe_failure(ApigouvTransfer *transfer, CURLcode code)
 				snprintf(text, size, "could not connect to %s", peer);
 			break;
 		case APIGOUV_FAILURE_TLS:
-			copy_printable(reason, sizeof(reason), private->curl_error,
-						   strlen(private->curl_error));
+			apigouv_header_text(reason, sizeof(reason), private->curl_error,
+								strlen(private->curl_error));
 			snprintf(text, size, "no TLS connection to %s: %s", peer,
 					 reason[0] ? reason : curl_easy_strerror(code));
 			break;

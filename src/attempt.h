@@ -142,6 +142,22 @@ extern bool apigouv_attempt_expire(int64 moment, int64 *next,
  */
 extern void apigouv_attempt_count_fds(bool may_reserve);
 
+/* Unix seconds of a date in a header; -1 when it is none. */
+extern int64 apigouv_attempt_date(const char *text);
+
+/* header.c: take note of a header; name and text are not NUL-terminated. */
+extern void apigouv_header_note(ApigouvTransfer *transfer, const char *name,
+								size_t name_len, const char *text,
+								size_t len);
+extern void apigouv_header_ended(ApigouvTransfer *transfer);
+
+/* header.c: the number that a value starts with, at most max; or -1. */
+extern int64 apigouv_header_int(const char *value, int64 max);
+
+/* header.c: copy printable ASCII and nothing else, cut to size. */
+extern void apigouv_header_text(char *out, size_t size,
+								const char *text, size_t len);
+
 /* url.c: split a URL.  guess: the scheme may be missing. */
 extern bool apigouv_url_split(const char *url, bool guess,
 							  ApigouvUrlParts *parts);

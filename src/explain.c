@@ -307,6 +307,49 @@ explain_sent(ForeignScanState *node, List *ancestors, ExplainState *es)
 						es);
 }
 
+/* A list of texts with one more, unless it is there. */
+static List *
+append_text(List *texts, char *text)
+{
+	ListCell   *lc;
+
+	foreach(lc, texts)
+	{
+		if (strcmp(lfirst(lc), text) == 0)
+			return texts;
+	}
+	return lappend(texts, text);
+}
+
+/* Limits that the requests have to fit, each once. */
+static void
+explain_limits(const ApigouvScanState *state, ExplainState *es)
+{
+	static const ApigouvSecrets none;
+	List	   *texts = NIL;
+
+	for (int i = 0; i < state->nroutes; i++)
+	{
+		ApigouvQuotaLimits limits;
+
+		apigouv_limit_find(state->options, state->userid, &none,
+						   state->routes[i].route->limit, true, &limits);
+		for (int j = 0; j < limits.n; j++)
+		{
+			const ApigouvQuotaLimit *limit = &limits.limits[j];
+			char	   *text;
+
+			text = psprintf("%s%s%s (%s)", limit->name,
+							limit->role[0] ? " of role " : "", limit->role,
+							apigouv_limit_window(limit->requests,
+												 limit->window_us / 1000));
+			texts = append_text(texts, text);
+		}
+	}
+	if (texts != NIL)
+		ExplainPropertyList("Limits", texts, es);
+}
+
 /*
  * least_seconds
  *		The least time that the limits impose on a number of requests.
@@ -354,6 +397,7 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 		explain_sent(node, NIL, es);
 		ExplainPropertyFloat("Requests Foreseen", NULL, state->foreseen, 0,
 							 es);
+		explain_limits(state, es);
 		if (least_seconds(state) > 0)
 			ExplainPropertyFloat("Minimum Duration", "s",
 								 least_seconds(state), 0, es);
@@ -366,6 +410,9 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	ExplainPropertyInteger("Cache Hits", NULL, counts.cache_hits, es);
 	ExplainPropertyInteger("Pages", NULL, counts.pages, es);
 	ExplainPropertyInteger("Bytes", NULL, counts.bytes, es);
+	if (counts.quota_wait_us > 0)
+		ExplainPropertyFloat("Quota Wait", "ms",
+							 counts.quota_wait_us / 1000.0, 0, es);
 	if (counts.duplicates > 0)
 		ExplainPropertyInteger("Duplicates", NULL, counts.duplicates, es);
 	if (counts.malformed > 0)

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "budget.h"
 #include "messages.h"
 #include "scan_state.h"
 #include "texthash.h"
@@ -30,8 +31,8 @@
 /* ---- asking ---- */
 
 /* The secrets of the scan's role, read when first needed. */
-static const ApigouvSecrets *
-secrets_of(ApigouvScanState *state)
+const ApigouvSecrets *
+apigouv_fetch_secrets(ApigouvScanState *state)
 {
 	if (state->secrets == NULL)
 	{
@@ -45,30 +46,52 @@ secrets_of(ApigouvScanState *state)
 	return state->secrets;
 }
 
-/* Ask for a page, through the transaction's cache. */
+/* Make the request of a page of a task. */
 static void
-ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
-		 bool lookup)
+build_page(const ApigouvScanState *state, const ApigouvTask *task,
+		   const ApigouvPage *page, bool lookup, ApigouvBuilt *built)
 {
 	ApigouvCall call = {0};
-	bool		was_there;
 
 	call.route = task->sroute->route;
 	call.wires = task->wires;
 	call.lookup = lookup;
 	call.size = page->size;
 	call.at = page->at;
-	apigouv_request_build(state->options, &call, &page->built);
+	apigouv_request_build(state->options, &call, built);
+}
+
+/* Does a cache hold the reply to a request? */
+bool
+apigouv_fetch_is_cached(ApigouvScanState *state, const ApigouvBuilt *built)
+{
+	return apigouv_cache_has(state->options, apigouv_fetch_secrets(state),
+							 built);
+}
+
+/* Ask for a page, through the transaction's cache. */
+static void
+ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+		 bool lookup)
+{
+	bool		was_there;
+
+	build_page(state, task, page, lookup, &page->built);
+	apigouv_budget_before(state, &page->built);
 	page->reply = apigouv_cache_ask(state->options, state->userid,
-									secrets_of(state), task->sroute->route,
-									&page->built, &was_there);
+									apigouv_fetch_secrets(state),
+									task->sroute->route, &page->built,
+									&was_there);
 	apigouv_cache_hold(page->reply, state->batch_cxt);
 	task->asked = lappend(task->asked, page->reply);
 	page->ours = !was_there;
 	if (was_there)
 		state->counts.cache_hits++;
 	else
+	{
 		state->counts.requests++;
+		state->budget->made++;
+	}
 }
 
 /* Ask for a page and put it at the end of a task's queue. */
@@ -97,7 +120,7 @@ is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 
 		state->scopes_known =
 			apigouv_token_scopes(state->options, state->userid,
-								 secrets_of(state), &state->scopes);
+								 apigouv_fetch_secrets(state), &state->scopes);
 		state->scopes_asked = true;
 		MemoryContextSwitchTo(old);
 	}
@@ -112,6 +135,39 @@ is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 		}
 	}
 	return false;
+}
+
+/*
+ * apigouv_fetch_new_requests
+ *		How many requests a task that has not begun is certain to send.
+ *
+ * None when a cache holds the reply or the token lacks the right.  After a
+ * lookup that must be sent, the request that it feeds counts only if it
+ * cannot end with the lookup, which nobody knows: so it does not.
+ */
+int
+apigouv_fetch_new_requests(ApigouvScanState *state, const ApigouvTask *task)
+{
+	bool		lookup = task->sroute->route->lookup.path != NULL;
+	ApigouvPage page = {0};
+	ApigouvBuilt built;
+	MemoryContext cxt;
+	MemoryContext old;
+	bool		cached;
+
+	if (!is_entitled(state, task->sroute->route))
+		return 0;
+	cxt = AllocSetContextCreate(CurrentMemoryContext,
+								"apigouv_fdw request counted",
+								ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	if (!lookup)
+		apigouv_page_first(state, task, &page);
+	build_page(state, task, &page, lookup, &built);
+	cached = apigouv_fetch_is_cached(state, &built);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return cached ? 0 : 1;
 }
 
 /* Let a task give one row that no reply holds. */
@@ -252,7 +308,7 @@ judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 		count_page(state, page);
 		page->counted = false;
 		apigouv_cache_renew(reply, state->options, state->userid,
-							secrets_of(state), &page->built);
+							apigouv_fetch_secrets(state), &page->built);
 		return false;
 	}
 	count_page(state, page);
@@ -785,12 +841,9 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	}
 }
 
-/*
- * apigouv_fetch_next
- *		Store the next row of a scan into a slot; false at the end.
- */
-bool
-apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
+/* Go on with the tasks until there is a row; false at the end. */
+static bool
+next_row(ApigouvScanState *state, TupleTableSlot *slot)
 {
 	while (state->current < state->ntasks)
 	{
@@ -825,4 +878,18 @@ apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * apigouv_fetch_next
+ *		Store the next row of a scan into a slot; false at the end.
+ */
+bool
+apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
+{
+	int64		waited = apigouv_http_quota_waited();
+	bool		given = next_row(state, slot);
+
+	state->counts.quota_wait_us += apigouv_http_quota_waited() - waited;
+	return given;
 }

@@ -37,7 +37,7 @@ typedef struct ApigouvHttpRequest
 	const char *const *headers; /* "Name: value", secrets included */
 	const char *body;			/* NULL for GET */
 	size_t		body_len;
-	const		ApigouvQuotaLimits *limits; /* NULL: nothing limits it */
+	const ApigouvQuotaLimits *limits;	/* NULL: nothing limits it */
 } ApigouvHttpRequest;
 
 typedef enum ApigouvFailure
@@ -79,7 +79,7 @@ typedef struct ApigouvQuotaRefusal
 	int			requests;		/* per window */
 	int			window_ms;
 	int64		wait_ms;		/* until a slot can be expected */
-}			ApigouvQuotaRefusal;
+} ApigouvQuotaRefusal;
 
 /* A transfer.  Other modules read it and write nothing. */
 struct ApigouvTransfer

@@ -440,7 +440,7 @@ apigouv_ledger_forget(void)
  */
 
 bool
-apigouv_ledger_at(int place, ApigouvCounter * counter)
+apigouv_ledger_at(int place, ApigouvCounter *counter)
 {
 	if (!read_at(counter, sizeof(*counter),
 				 COUNTERS_AT + (int64_t) place * COUNTER_BYTES))
@@ -461,7 +461,7 @@ apigouv_ledger_at(int place, ApigouvCounter * counter)
 
 bool
 apigouv_ledger_find(const uint64_t key[2], int *place,
-					ApigouvCounter * counter)
+					ApigouvCounter *counter)
 {
 	int			first = (int) (key[0] & (APIGOUV_LEDGER_COUNTERS - 1));
 	int			n;
@@ -482,7 +482,7 @@ apigouv_ledger_find(const uint64_t key[2], int *place,
 }
 
 bool
-apigouv_ledger_put(int place, ApigouvCounter * counter)
+apigouv_ledger_put(int place, ApigouvCounter *counter)
 {
 	counter->check = CHECK_OF(counter);
 	return write_at(counter, sizeof(*counter),
@@ -490,7 +490,7 @@ apigouv_ledger_put(int place, ApigouvCounter * counter)
 }
 
 bool
-apigouv_ledger_room(ApigouvCounter * counter, int32_t capacity)
+apigouv_ledger_room(ApigouvCounter *counter, int32_t capacity)
 {
 	int64_t		bytes = capacity * (int64_t) sizeof(ApigouvSlot);
 
@@ -537,13 +537,13 @@ buffer(int which, size_t bytes)
 }
 
 static uint32_t
-slot_check(const ApigouvSlot * slot)
+slot_check(const ApigouvSlot *slot)
 {
 	return (uint32_t) (CHECK_OF(slot) >> 32);
 }
 
 ApigouvSlot *
-apigouv_ledger_slots(const ApigouvCounter * counter, int which)
+apigouv_ledger_slots(const ApigouvCounter *counter, int which)
 {
 	size_t		bytes = counter->nslots * sizeof(ApigouvSlot);
 	ApigouvSlot *slots = buffer(which, bytes + sizeof(ApigouvSlot));
@@ -563,8 +563,8 @@ apigouv_ledger_slots(const ApigouvCounter * counter, int which)
 }
 
 bool
-apigouv_ledger_put_slots(const ApigouvCounter * counter, int first, int n,
-						 ApigouvSlot * slots)
+apigouv_ledger_put_slots(const ApigouvCounter *counter, int first, int n,
+						 ApigouvSlot *slots)
 {
 	int			i;
 
@@ -595,7 +595,7 @@ apigouv_ledger_waiters(void)
 }
 
 bool
-apigouv_ledger_put_waiters(ApigouvWaiter * waiters, int n)
+apigouv_ledger_put_waiters(ApigouvWaiter *waiters, int n)
 {
 	int			i;
 

@@ -45,7 +45,7 @@ typedef struct ApigouvCounter
 	char		role[APIGOUV_LEDGER_TEXT];	/* whose share; or empty */
 	char		counted_by[16];
 	uint64_t	check;
-}			ApigouvCounter;
+} ApigouvCounter;
 
 /* A request sent, or about to be. */
 typedef struct ApigouvSlot
@@ -56,7 +56,7 @@ typedef struct ApigouvSlot
 	uint64_t	owner_start;	/* start of the owner's process */
 	int32_t		owner;			/* its number */
 	uint32_t	check;
-}			ApigouvSlot;
+} ApigouvSlot;
 
 /* A process that waits for a slot. */
 typedef struct ApigouvWaiter
@@ -68,7 +68,7 @@ typedef struct ApigouvWaiter
 	int64_t		lease_until;	/* after that it counts no more */
 	int32_t		owner;
 	uint32_t	check;
-}			ApigouvWaiter;
+} ApigouvWaiter;
 
 typedef struct ApigouvLedgerHeader
 {
@@ -85,14 +85,14 @@ typedef struct ApigouvLedgerHeader
 	uint32_t	ncounters;
 	uint32_t	reserved;
 	uint64_t	check;
-}			ApigouvLedgerHeader;
+} ApigouvLedgerHeader;
 
 typedef enum ApigouvLedgerResult
 {
 	APIGOUV_LEDGER_OK,
 	APIGOUV_LEDGER_BUSY,		/* somebody has the lock: come back soon */
 	APIGOUV_LEDGER_BROKEN		/* see apigouv_ledger_error() */
-}			ApigouvLedgerResult;
+} ApigouvLedgerResult;
 
 /* The file's path, relative to the data directory. */
 extern const char *apigouv_ledger_path;
@@ -127,7 +127,7 @@ extern int	apigouv_ledger_generation(void);
 extern const char *apigouv_ledger_error(void);
 
 /* The header that was read; changes are written by apigouv_ledger_stamp. */
-extern ApigouvLedgerHeader * apigouv_ledger_header(void);
+extern ApigouvLedgerHeader *apigouv_ledger_header(void);
 
 /*
  * Write the header with the moment of this change.  To be called before the
@@ -142,28 +142,28 @@ extern bool apigouv_ledger_stamp(void);
  * whole ledger begin anew: nobody knows whose it was.
  */
 extern bool apigouv_ledger_find(const uint64_t key[2], int *place,
-								ApigouvCounter * counter);
-extern bool apigouv_ledger_at(int place, ApigouvCounter * counter);
-extern bool apigouv_ledger_put(int place, ApigouvCounter * counter);
+								ApigouvCounter *counter);
+extern bool apigouv_ledger_at(int place, ApigouvCounter *counter);
+extern bool apigouv_ledger_put(int place, ApigouvCounter *counter);
 
 /*
  * Room for this many slots at the end of the file: sets slots_at and capacity.
  * What the counter held is not copied.
  */
-extern bool apigouv_ledger_room(ApigouvCounter * counter, int32_t capacity);
+extern bool apigouv_ledger_room(ApigouvCounter *counter, int32_t capacity);
 
 /*
  * Slots of a counter.  Read: into memory of this module, valid until the next
  * read of the same `which` (0 to 7).  A damaged slot counts as sent now.
  */
-extern ApigouvSlot * apigouv_ledger_slots(const ApigouvCounter * counter,
-										  int which);
-extern bool apigouv_ledger_put_slots(const ApigouvCounter * counter, int first,
-									 int n, ApigouvSlot * slots);
+extern ApigouvSlot *apigouv_ledger_slots(const ApigouvCounter *counter,
+										 int which);
+extern bool apigouv_ledger_put_slots(const ApigouvCounter *counter, int first,
+									 int n, ApigouvSlot *slots);
 
 /* Waiters: all of them, header.nwaiters long; damaged ones have owner 0. */
-extern ApigouvWaiter * apigouv_ledger_waiters(void);
-extern bool apigouv_ledger_put_waiters(ApigouvWaiter * waiters, int n);
+extern ApigouvWaiter *apigouv_ledger_waiters(void);
+extern bool apigouv_ledger_put_waiters(ApigouvWaiter *waiters, int n);
 
 /* Forget all; who calls it declares that nothing was sent. */
 extern bool apigouv_ledger_forget(void);

@@ -93,7 +93,8 @@ read_rate(const char *text, ApigouvLimit *limit)
 	long		requests = strtol(text, &end, 10);
 	long		window;
 
-	if (end == text || *end != '/' || requests < 1 || requests > MAX_LIMIT_REQUESTS)
+	if (end == text || *end != '/' || requests < 1 ||
+		requests > MAX_LIMIT_REQUESTS)
 		return false;
 	text = end + 1;
 	window = strtol(text, &end, 10);
@@ -232,7 +233,7 @@ identity_of(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 static void
 add_limit(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 		  const ApigouvLimit *from, const char *role, int share,
-		  ApigouvQuotaLimits * limits)
+		  ApigouvQuotaLimits *limits)
 {
 	static const char *const counted_by[] = {
 		"token", "authorisation", "client", "ip"
@@ -262,7 +263,7 @@ add_limit(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 void
 apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 				   const ApigouvSecrets *secrets, int limit, bool from_host,
-				   ApigouvQuotaLimits * limits)
+				   ApigouvQuotaLimits *limits)
 {
 	int			ip = from_host ? options->api->ip_limit : -1;
 	int			wanted[2];
@@ -295,23 +296,25 @@ apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 }
 
 char *
-apigouv_limit_window(int requests, int window_ms)
+apigouv_limit_window(int requests, int64 window_ms)
 {
 	if (window_ms % 1000 != 0)
-		return psprintf(_("%d requests per %d ms"), requests, window_ms);
-	return psprintf(ngettext("%d requests per %d second",
-							 "%d requests per %d seconds", window_ms / 1000),
-					requests, window_ms / 1000);
+		return psprintf(_("%d requests per %lld ms"), requests,
+						(long long) window_ms);
+	return psprintf(ngettext("%d requests per %lld second",
+							 "%d requests per %lld seconds",
+							 (unsigned long) (window_ms / 1000)),
+					requests, (long long) (window_ms / 1000));
 }
 
 double
-apigouv_limit_least_ms(const ApigouvQuotaLimits * limits, double n)
+apigouv_limit_least_ms(const ApigouvQuotaLimits *limits, double n)
 {
 	double		least = 0;
 
 	for (int i = 0; i < limits->n; i++)
 	{
-		const		ApigouvQuotaLimit *limit = &limits->limits[i];
+		const ApigouvQuotaLimit *limit = &limits->limits[i];
 		double		windows = ceil(n / limit->requests) - 1;
 
 		least = Max(least, windows * (limit->window_us / 1000.0 +

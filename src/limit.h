@@ -28,16 +28,16 @@ extern void apigouv_limit_check_shares(const char *text);
  */
 extern void apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 							   const ApigouvSecrets *secrets, int limit,
-							   bool from_host, ApigouvQuotaLimits * limits);
+							   bool from_host, ApigouvQuotaLimits *limits);
 
 /* "250 requests per 60 seconds", palloc'd. */
-extern char *apigouv_limit_window(int requests, int window_ms);
+extern char *apigouv_limit_window(int requests, int64 window_ms);
 
 /*
  * The least time that limits impose on n requests when nothing was sent yet,
  * in ms.
  */
-extern double apigouv_limit_least_ms(const ApigouvQuotaLimits * limits,
+extern double apigouv_limit_least_ms(const ApigouvQuotaLimits *limits,
 									 double n);
 
 #endif							/* APIGOUV_LIMIT_H */

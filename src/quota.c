@@ -53,7 +53,7 @@ typedef struct Loaded
 	bool		is_new;
 	ApigouvCounter counter;
 	ApigouvSlot *slots;
-}			Loaded;
+} Loaded;
 
 /* How a limit stands. */
 typedef struct Standing
@@ -62,7 +62,7 @@ typedef struct Standing
 	int64_t		used;
 	int64_t		left;			/* may be negative */
 	int64_t		not_before;		/* nothing may be sent; boot clock, us */
-}			Standing;
+} Standing;
 
 static inline int64_t
 max_of(int64_t a, int64_t b)
@@ -77,7 +77,7 @@ min_of(int64_t a, int64_t b)
 }
 
 static int64_t
-span_of(const ApigouvQuotaLimit * limit)
+span_of(const ApigouvQuotaLimit *limit)
 {
 	return limit->window_us + limit->margin_ms * INT64_C(1000);
 }
@@ -111,14 +111,14 @@ done(bool ok, ApigouvQuotaResult result)
 
 /* Does a slot count in a window of this length that ends now? */
 static inline bool
-is_live(const ApigouvSlot * slot, int64_t span, int64_t now)
+is_live(const ApigouvSlot *slot, int64_t span, int64_t now)
 {
 	return slot->at < 0 || (slot->at > 0 && slot->at + span > now);
 }
 
 /* Date the slots of processes that have died with them. */
 static bool
-settle_orphans(Loaded * loaded)
+settle_orphans(Loaded *loaded)
 {
 	int64_t		now = apigouv_ledger_now();
 
@@ -138,7 +138,7 @@ settle_orphans(Loaded * loaded)
 
 /* Read the counters of some limits. */
 static bool
-load(const ApigouvQuotaLimits * limits, Loaded * loaded)
+load(const ApigouvQuotaLimits *limits, Loaded *loaded)
 {
 	int			generation;
 
@@ -161,7 +161,7 @@ load(const ApigouvQuotaLimits * limits, Loaded * loaded)
 
 /* Slots that are to be kept, moved to the front; how many. */
 static int
-keep_young(Loaded * loaded)
+keep_young(Loaded *loaded)
 {
 	int64_t		now = apigouv_ledger_now();
 	int			n = 0;
@@ -183,7 +183,7 @@ keep_young(Loaded * loaded)
  * not yet moved is still where it was.
  */
 static bool
-make_room(Loaded * loaded)
+make_room(Loaded *loaded)
 {
 	ApigouvCounter *counter = &loaded->counter;
 	int			wanted = counter->requests + counter->requests / 4 + 32;
@@ -213,7 +213,7 @@ make_room(Loaded * loaded)
  * kept is not known.
  */
 static void
-adopt(Loaded * loaded, const ApigouvQuotaLimit * limit)
+adopt(Loaded *loaded, const ApigouvQuotaLimit *limit)
 {
 	ApigouvCounter *counter = &loaded->counter;
 	int64_t		span = span_of(limit);
@@ -238,7 +238,7 @@ adopt(Loaded * loaded, const ApigouvQuotaLimit * limit)
 
 /* Write a counter that may be new. */
 static bool
-store(Loaded * loaded)
+store(Loaded *loaded)
 {
 	if (loaded->is_new)
 	{
@@ -252,10 +252,10 @@ store(Loaded * loaded)
 
 /* How a limit stands, by its counter. */
 static void
-assess(const Loaded * loaded, int64_t requests, int64_t span,
-	   Standing * standing)
+assess(const Loaded *loaded, int64_t requests, int64_t span,
+	   Standing *standing)
 {
-	const		ApigouvCounter *counter = &loaded->counter;
+	const ApigouvCounter *counter = &loaded->counter;
 	int64_t		now = apigouv_ledger_now();
 	int64_t		after = 0;
 
@@ -265,7 +265,7 @@ assess(const Loaded * loaded, int64_t requests, int64_t span,
 	standing->used = 0;
 	for (int i = 0; i < counter->nslots; i++)
 	{
-		const		ApigouvSlot *slot = &loaded->slots[i];
+		const ApigouvSlot *slot = &loaded->slots[i];
 
 		if (is_live(slot, span, now))
 			standing->used++;
@@ -296,7 +296,7 @@ assess(const Loaded * loaded, int64_t requests, int64_t span,
  * told comes back and looks.
  */
 static int64_t
-moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
+moment_of(const Loaded *loaded, int64_t span, const Standing *standing,
 		  int ahead)
 {
 	int64_t		now = apigouv_ledger_now();
@@ -305,7 +305,7 @@ moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
 
 	for (int i = 0; i < loaded->counter.nslots && to_expire > 0; i++)
 	{
-		const		ApigouvSlot *slot = &loaded->slots[i];
+		const ApigouvSlot *slot = &loaded->slots[i];
 
 		if (!is_live(slot, span, now))
 			continue;
@@ -322,7 +322,7 @@ moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
 
 /* Forget the waiters that are gone.  How many stay. */
 static int
-prune(ApigouvWaiter * waiters)
+prune(ApigouvWaiter *waiters)
 {
 	int64_t		now = apigouv_ledger_now();
 	int			n = 0;
@@ -337,7 +337,7 @@ prune(ApigouvWaiter * waiters)
 
 /* This process's place in the queue for these limits, or NULL. */
 static ApigouvWaiter *
-my_waiter(ApigouvWaiter * waiters, int n, uint64_t set)
+my_waiter(ApigouvWaiter *waiters, int n, uint64_t set)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -350,7 +350,7 @@ my_waiter(ApigouvWaiter * waiters, int n, uint64_t set)
 
 /* Waiters before a ticket whom a counter keeps. */
 static int
-count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
+count_ahead(const ApigouvWaiter *waiters, int n, const uint64_t key[2],
 			uint64_t ticket)
 {
 	int			ahead = 0;
@@ -366,7 +366,7 @@ count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
 
 /* Take away the waiter at a place; the number left. */
 static int
-drop_waiter(ApigouvWaiter * waiters, int n, const ApigouvWaiter * gone)
+drop_waiter(ApigouvWaiter *waiters, int n, const ApigouvWaiter *gone)
 {
 	int			i = (int) (gone - waiters);
 
@@ -376,8 +376,8 @@ drop_waiter(ApigouvWaiter * waiters, int n, const ApigouvWaiter * gone)
 
 /* Queue, or say again that we do.  Without room we ask on without a ticket. */
 static bool
-queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
-		 const ApigouvQuotaAnswer * answer)
+queue_up(ApigouvWaiter *waiters, int n, const ApigouvQuotaLimits *limits,
+		 const ApigouvQuotaAnswer *answer)
 {
 	ApigouvWaiter *mine = my_waiter(waiters, n, limits->set);
 
@@ -409,9 +409,9 @@ queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
  *		Can a slot be had now?  Else fill *answer.
  */
 static bool
-place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
-			   const ApigouvWaiter * waiters, int nwaiters, uint64_t ticket,
-			   ApigouvQuotaAnswer * answer)
+place_in_queue(const ApigouvQuotaLimits *limits, const Loaded *loaded,
+			   const ApigouvWaiter *waiters, int nwaiters, uint64_t ticket,
+			   ApigouvQuotaAnswer *answer)
 {
 	int64_t		now = apigouv_ledger_now();
 	int64_t		latest = 0;
@@ -420,7 +420,7 @@ place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
 
 	for (int i = 0; i < limits->n; i++)
 	{
-		const		ApigouvQuotaLimit *limit = &limits->limits[i];
+		const ApigouvQuotaLimit *limit = &limits->limits[i];
 		int			ahead = count_ahead(waiters, nwaiters, limit->key, ticket);
 		Standing	standing;
 		int64_t		moment;
@@ -448,7 +448,7 @@ place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
 
 /* Take a slot in each counter. */
 static bool
-take(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id)
+take(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id)
 {
 	int			generation = apigouv_ledger_generation();
 	ApigouvSlot slot;
@@ -475,7 +475,7 @@ take(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id)
 
 /* Let the counters that a request waits for be there to be seen. */
 static bool
-show(const ApigouvQuotaLimits * limits, Loaded * loaded)
+show(const ApigouvQuotaLimits *limits, Loaded *loaded)
 {
 	for (int i = 0; i < limits->n; i++)
 	{
@@ -489,8 +489,8 @@ show(const ApigouvQuotaLimits * limits, Loaded * loaded)
 }
 
 ApigouvQuotaResult
-apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
-					  ApigouvQuotaAnswer * answer)
+apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
+					  ApigouvQuotaAnswer *answer)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
@@ -525,7 +525,7 @@ apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
 
 /* Position of a slot among those of a counter, or -1. */
 static int
-find_slot(const Loaded * loaded, uint64_t id)
+find_slot(const Loaded *loaded, uint64_t id)
 {
 	for (int i = loaded->counter.nslots - 1; i >= 0; i--)
 	{
@@ -537,7 +537,7 @@ find_slot(const Loaded * loaded, uint64_t id)
 
 /* Date the slots of a request; 0 gives them back. */
 static bool
-date_slots(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id,
+date_slots(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id,
 		   int64_t at)
 {
 	for (int i = 0; i < limits->n; i++)
@@ -555,7 +555,7 @@ date_slots(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id,
 }
 
 ApigouvQuotaResult
-apigouv_quota_settle(const ApigouvQuotaLimits * limits, uint64_t id,
+apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
 					 int64_t *sent_at)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
@@ -578,7 +578,7 @@ apigouv_quota_settle(const ApigouvQuotaLimits * limits, uint64_t id,
 }
 
 ApigouvQuotaResult
-apigouv_quota_give_back(const ApigouvQuotaLimits * limits, uint64_t id)
+apigouv_quota_give_back(const ApigouvQuotaLimits *limits, uint64_t id)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
@@ -596,7 +596,7 @@ apigouv_quota_give_back(const ApigouvQuotaLimits * limits, uint64_t id)
 
 /* The limit that an upstream's headers and refusals are about. */
 static bool
-group_of(const ApigouvQuotaLimits * limits, ApigouvQuotaLimits * group)
+group_of(const ApigouvQuotaLimits *limits, ApigouvQuotaLimits *group)
 {
 	group->n = 0;
 	for (int i = 0; i < limits->n; i++)
@@ -608,7 +608,7 @@ group_of(const ApigouvQuotaLimits * limits, ApigouvQuotaLimits * group)
 }
 
 ApigouvQuotaResult
-apigouv_quota_close(const ApigouvQuotaLimits * limits, int64_t for_us)
+apigouv_quota_close(const ApigouvQuotaLimits *limits, int64_t for_us)
 {
 	ApigouvQuotaLimits group;
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
@@ -635,7 +635,7 @@ apigouv_quota_close(const ApigouvQuotaLimits * limits, int64_t for_us)
 
 /* Requests of a counter that were sent after a moment, or will be. */
 static int64_t
-count_after(const Loaded * loaded, int64_t moment)
+count_after(const Loaded *loaded, int64_t moment)
 {
 	int64_t		after = 0;
 
@@ -649,7 +649,7 @@ count_after(const Loaded * loaded, int64_t moment)
 
 /* Keep what the upstream told, if it is less than what is known. */
 static void
-cap(Loaded * loaded, int64_t sent_at, int64_t remaining, int64_t until)
+cap(Loaded *loaded, int64_t sent_at, int64_t remaining, int64_t until)
 {
 	ApigouvCounter *counter = &loaded->counter;
 	int64_t		now = apigouv_ledger_now();
@@ -666,7 +666,7 @@ cap(Loaded * loaded, int64_t sent_at, int64_t remaining, int64_t until)
 }
 
 ApigouvQuotaResult
-apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
+apigouv_quota_correct(const ApigouvQuotaLimits *limits, int64_t sent_at,
 					  int64_t allowed, int64_t remaining, int64_t reset_us)
 {
 	ApigouvQuotaLimits group;
@@ -682,7 +682,7 @@ apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
 	ok = load(&group, loaded);
 	for (int i = 0; ok && i < group.n; i++)
 	{
-		const		ApigouvQuotaLimit *limit = &group.limits[i];
+		const ApigouvQuotaLimit *limit = &group.limits[i];
 		Loaded	   *one = &loaded[i];
 		ApigouvCounter before = one->counter;
 		int64_t		margin_us = limit->margin_ms * INT64_C(1000);
@@ -709,7 +709,7 @@ apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
  */
 
 ApigouvQuotaResult
-apigouv_quota_leave(const ApigouvQuotaLimits * limits)
+apigouv_quota_leave(const ApigouvQuotaLimits *limits)
 {
 	ApigouvQuotaResult result = lock();
 	ApigouvWaiter *waiters;
@@ -739,7 +739,7 @@ apigouv_quota_leave(const ApigouvQuotaLimits * limits)
  * the window: whole windows, and what the slots of now still hold.
  */
 static int64_t
-forecast_one(const Loaded * loaded, const ApigouvQuotaLimit * limit, int64_t n)
+forecast_one(const Loaded *loaded, const ApigouvQuotaLimit *limit, int64_t n)
 {
 	int64_t		span = span_of(limit);
 	int64_t		now = apigouv_ledger_now();
@@ -754,7 +754,7 @@ forecast_one(const Loaded * loaded, const ApigouvQuotaLimit * limit, int64_t n)
 }
 
 ApigouvQuotaResult
-apigouv_quota_forecast(const ApigouvQuotaLimits * limits, int64_t n,
+apigouv_quota_forecast(const ApigouvQuotaLimits *limits, int64_t n,
 					   int64_t *wait_us)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
@@ -772,7 +772,7 @@ apigouv_quota_forecast(const ApigouvQuotaLimits * limits, int64_t n,
 }
 
 ApigouvQuotaResult
-apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row, void *arg),
+apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
 				   void *arg)
 {
 	ApigouvQuotaResult result = lock();
@@ -792,7 +792,7 @@ apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row, void *arg),
 		ApigouvQuotaRow row = {0};
 		Loaded		loaded;
 		Standing	standing;
-		const		ApigouvCounter *counter = &loaded.counter;
+		const ApigouvCounter *counter = &loaded.counter;
 
 		if (!apigouv_ledger_at(place, &loaded.counter))
 			return done(false, result);

@@ -30,11 +30,11 @@ typedef struct Rows
 {
 	ApigouvQuotaRow rows[APIGOUV_LEDGER_COUNTERS];
 	int			n;
-}			Rows;
+} Rows;
 
 /* Called with the ledger locked: must not raise. */
 static void
-keep_row(const ApigouvQuotaRow * row, void *arg)
+keep_row(const ApigouvQuotaRow *row, void *arg)
 {
 	Rows	   *rows = arg;
 
@@ -84,7 +84,7 @@ apigouv_quota(PG_FUNCTION_ARGS)
 	now = GetCurrentTimestamp();
 	for (int i = 0; i < rows->n; i++)
 	{
-		const		ApigouvQuotaRow *row = &rows->rows[i];
+		const ApigouvQuotaRow *row = &rows->rows[i];
 		Datum		values[QUOTA_COLUMNS] = {0};
 		bool		nulls[QUOTA_COLUMNS] = {0};
 

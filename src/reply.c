@@ -338,7 +338,7 @@ static void
 raise_refused_here(const ApigouvOptions *options,
 				   const ApigouvTransfer *transfer)
 {
-	const		ApigouvQuotaRefusal *quota = &transfer->quota;
+	const ApigouvQuotaRefusal *quota = &transfer->quota;
 	int			seconds = (int) ((quota->wait_ms + 999) / 1000);
 	pg_time_t	moment = time(NULL) + seconds;
 	char		retry_at[32];

@@ -24,6 +24,7 @@
 
 #include "compat.h"
 #include "messages.h"
+#include "budget.h"
 #include "scan_state.h"
 
 /* Bindings of the plan, as an array. */
@@ -137,6 +138,7 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 	state->expr_states = ExecInitExprList(state->exprs, &node->ss.ps);
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
+	state->budget = apigouv_budget_of(estate);
 	state->tupler = apigouv_tuple_begin(state->rel, state->options->table,
 										&state->map, state->columns);
 	need_unique_columns(state);
@@ -155,6 +157,7 @@ apigouvIterateForeignScan(ForeignScanState *node)
 	if (!state->begun)
 	{
 		apigouv_task_make(state, node->ss.ps.ps_ExprContext);
+		apigouv_budget_check(state);
 		state->begun = true;
 	}
 	if (!apigouv_fetch_next(state, slot))

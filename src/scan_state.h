@@ -44,6 +44,7 @@ typedef struct ApigouvScanCounts
 	int64		duplicates;		/* rows dropped */
 	int64		malformed;		/* key values not sent */
 	int64		failed;			/* keys whose row tells of an error */
+	int64		quota_wait_us;	/* slept because of limits alone */
 } ApigouvScanCounts;
 
 /* One page of a task: its request and reply. */
@@ -126,6 +127,7 @@ typedef struct ApigouvScanState
 	ApigouvValue *values;		/* of the current row */
 	int			nvalues;
 	ApigouvScanCounts counts;
+	struct ApigouvBudget *budget;	/* of the query */
 } ApigouvScanState;
 
 /* task.c */
@@ -135,8 +137,11 @@ extern void apigouv_task_echo_names(ApigouvScanState *state,
 
 /* fetch.c */
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
-extern ApigouvPage *apigouv_fetch_first_page(ApigouvScanState *state,
-											 ApigouvTask *task);
+extern const ApigouvSecrets *apigouv_fetch_secrets(ApigouvScanState *state);
+extern int	apigouv_fetch_new_requests(ApigouvScanState *state,
+									   const ApigouvTask *task);
+extern bool apigouv_fetch_is_cached(ApigouvScanState *state,
+									const ApigouvBuilt *built);
 
 /* page.c */
 extern void apigouv_page_first(const ApigouvScanState *state,

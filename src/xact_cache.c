@@ -256,6 +256,22 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 }
 
 /*
+ * apigouv_cache_has
+ *		Would a request be answered without being sent?
+ */
+bool
+apigouv_cache_has(const ApigouvOptions *options,
+				  const ApigouvSecrets *secrets, const ApigouvBuilt *built)
+{
+	char	   *key = make_key(options, secrets, built);
+	bool		found = cache != NULL &&
+	hash_search(cache, &key, HASH_FIND, NULL) != NULL;
+
+	pfree(key);
+	return found;
+}
+
+/*
  * apigouv_cache_ask
  *		The reply to a request, begun if this transaction has not asked yet.
  *

@@ -38,6 +38,9 @@ extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
 									   const ApigouvRoute *route,
 									   const ApigouvBuilt *built,
 									   bool *was_there);
+extern bool apigouv_cache_has(const ApigouvOptions *options,
+							  const ApigouvSecrets *secrets,
+							  const ApigouvBuilt *built);
 extern void apigouv_cache_hold(ApigouvReply *reply, MemoryContext cxt);
 extern void apigouv_cache_renew(ApigouvReply *reply,
 								const ApigouvOptions *options, Oid userid,

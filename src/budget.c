@@ -1,0 +1,203 @@
+/*-------------------------------------------------------------------------
+ *
+ * budget.c
+ *		How many requests a query may make, and how long limits may make it.
+ *
+ * Only what is certain is refused beforehand: the tasks of a scan whose rows
+ * are all wanted, a request each, unless a cache has its reply.  What cannot
+ * be known, such as the pages of a list, the keys of a join or the rows that
+ * a LIMIT will take, is stopped when the bound is reached.
+ *
+ * A query is an executor state: a cursor has its own, and so has each
+ * statement of a function.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "budget.h"
+#include "limit.h"
+#include "messages.h"
+
+/* Times that the ledger's lock is tried for a forecast, a ms apart. */
+#define MAX_TRIES		1000
+
+/* A budget, and the callback that forgets it. */
+typedef struct Entry
+{
+	ApigouvBudget budget;
+	dlist_node	node;			/* in entries */
+	MemoryContextCallback callback;
+} Entry;
+
+static dlist_head entries = DLIST_STATIC_INIT(entries);
+
+/* Called when a query's executor state goes. */
+static void
+forget(void *arg)
+{
+	dlist_delete(&((Entry *) arg)->node);
+}
+
+ApigouvBudget *
+apigouv_budget_of(EState *estate)
+{
+	dlist_iter	iter;
+	Entry	   *entry;
+
+	dlist_foreach(iter, &entries)
+	{
+		entry = dlist_container(Entry, node, iter.cur);
+		if (entry->budget.estate == estate)
+			return &entry->budget;
+	}
+	entry = MemoryContextAllocZero(estate->es_query_cxt, sizeof(Entry));
+	entry->budget.estate = estate;
+	dlist_push_head(&entries, &entry->node);
+	entry->callback.func = forget;
+	entry->callback.arg = entry;
+	MemoryContextRegisterResetCallback(estate->es_query_cxt,
+									   &entry->callback);
+	return &entry->budget;
+}
+
+static void
+raise_too_many(const ApigouvScanState *state, int64 needed)
+{
+	int64		made = state->budget->made;
+	const char *table = RelationGetRelationName(state->rel);
+	bool		caches_only = apigouv_max_requests_per_query == 0;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 caches_only
+			 ? errmsg("foreign table \"%s\" needs a request, but only caches may be read",
+					  table)
+			 : errmsg("query needs more requests than allowed"),
+			 errdetail("Setting apigouv_fdw.max_requests_per_query is %d; this query has made %lld and needs at least %lld more for foreign table \"%s\".",
+					   apigouv_max_requests_per_query, (long long) made,
+					   (long long) needed, table),
+			 caches_only ? 0
+			 : errhint("Add conditions that leave fewer keys or pages, or ask for more with that setting.")));
+}
+
+void
+apigouv_budget_before(ApigouvScanState *state, const ApigouvBuilt *built)
+{
+	int64		needed = 0;
+
+	if (apigouv_max_requests_per_query < 0 ||
+		state->budget->made < apigouv_max_requests_per_query ||
+		apigouv_fetch_is_cached(state, built))
+		return;
+	for (int i = 0; i < state->ntasks; i++)
+	{
+		if (state->tasks[i].state == APIGOUV_TASK_NEW)
+			needed += apigouv_fetch_new_requests(state, &state->tasks[i]);
+	}
+	raise_too_many(state, Max(needed, 1));
+}
+
+/* ---- duration ---- */
+
+/* The least time until n requests could be sent, in us. */
+static int64
+forecast(const ApigouvQuotaLimits *limits, int64 n)
+{
+	int64		wait_us = 0;
+
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		if (apigouv_quota_forecast(limits, n, &wait_us) != APIGOUV_QUOTA_BUSY)
+			break;				/* one that is broken tells when we send */
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
+	return wait_us;
+}
+
+/* The least time that n requests of one limit take, and why. */
+static int64
+least_us(ApigouvScanState *state, int limit, int64 n,
+		 ApigouvQuotaLimits *limits)
+{
+	apigouv_limit_find(state->options, state->userid,
+					   apigouv_fetch_secrets(state), limit, true, limits);
+	return limits->n == 0 || n == 0 ? 0 : forecast(limits, n);
+}
+
+/*
+ * check_duration
+ *		Refuse requests that the limits would spread over too long.
+ *
+ * counts: how many there are of each limit of the API, and at the end of
+ * those without; all of them share the limit of the address.
+ */
+static void
+check_duration(ApigouvScanState *state, const int64 *counts, int64 total)
+{
+	int			n = state->options->api->nlimits;
+	int64		longest = 0;
+
+	for (int i = 0; i <= n; i++)
+	{
+		ApigouvQuotaLimits limits;
+		int64		us;
+
+		us = least_us(state, i < n ? i : -1, i < n ? counts[i] : total,
+					  &limits);
+		longest = Max(longest, us);
+	}
+	if (longest / 1000 <= apigouv_max_duration_ms)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("query would take longer than allowed"),
+			 errdetail("Setting apigouv_fdw.max_duration_ms is %d ms; %lld requests for foreign table \"%s\" take %lld ms under the limits of the API.",
+					   apigouv_max_duration_ms, (long long) total,
+					   RelationGetRelationName(state->rel),
+					   (long long) (longest / 1000)),
+			 errhint("Add conditions that leave fewer keys, or allow more time with that setting.")));
+}
+
+/* Limit of a task's first request. */
+static int
+limit_of(const ApigouvTask *task)
+{
+	const ApigouvRoute *route = task->sroute->route;
+
+	return route->lookup.path != NULL ? route->lookup.limit : route->limit;
+}
+
+void
+apigouv_budget_check(ApigouvScanState *state)
+{
+	int64		most = apigouv_max_requests_per_query;
+	int64	   *counts;
+	int64		total = 0;
+	int			nlimits = state->options->api->nlimits;
+
+	if (state->may_stop_early ||
+		(apigouv_max_duration_ms < 0 &&
+		 (most < 0 || state->budget->made + state->ntasks <= most)))
+		return;
+	counts = palloc0(sizeof(int64) * (nlimits + 1));
+	for (int i = 0; i < state->ntasks; i++)
+	{
+		ApigouvTask *task = &state->tasks[i];
+		int			n = apigouv_fetch_new_requests(state, task);
+		int			limit = limit_of(task);
+
+		total += n;
+		counts[limit >= 0 ? limit : nlimits] += n;
+	}
+	if (most >= 0 && state->budget->made + total > most)
+		raise_too_many(state, total);
+	if (apigouv_max_duration_ms >= 0 && total > 0)
+		check_duration(state, counts, total);
+	pfree(counts);
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * budget.h
+ *		How many requests a query may make, and how long limits may make it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef APIGOUV_BUDGET_H
+#define APIGOUV_BUDGET_H
+
+#include "scan_state.h"
+
+/* What a query has spent; shared by all its scans. */
+typedef struct ApigouvBudget
+{
+	struct EState *estate;		/* which query */
+	int64		made;			/* requests sent anew */
+} ApigouvBudget;
+
+/* The budget of a query; lives as long as its executor state. */
+extern ApigouvBudget *apigouv_budget_of(struct EState *estate);
+
+/*
+ * Refuse a scan whose tasks are made and whose requests are certain to be too
+ * many, or to take too long, before the first is sent.  Raises
+ * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED.
+ */
+extern void apigouv_budget_check(ApigouvScanState *state);
+
+/*
+ * A request is about to be asked for: refuse it when the budget is spent and
+ * no cache holds its reply.  Raises likewise.
+ */
+extern void apigouv_budget_before(ApigouvScanState *state,
+								  const ApigouvBuilt *built);
+
+/* settings, defined in apigouv_fdw.c */
+extern int	apigouv_max_requests_per_query;
+extern int	apigouv_max_duration_ms;
+
+#endif							/* APIGOUV_BUDGET_H */
