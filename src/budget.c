@@ -23,6 +23,9 @@
 #include "limit.h"
 #include "messages.h"
 
+int			apigouv_max_requests_per_query;
+int			apigouv_max_duration_ms;
+
 /* Times that the ledger's lock is tried for a forecast, a ms apart. */
 #define MAX_TRIES		1000
 

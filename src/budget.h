@@ -34,7 +34,7 @@ extern void apigouv_budget_check(ApigouvScanState *state);
 extern void apigouv_budget_before(ApigouvScanState *state,
 								  const ApigouvBuilt *built);
 
-/* settings, defined in apigouv_fdw.c */
+/* settings */
 extern int	apigouv_max_requests_per_query;
 extern int	apigouv_max_duration_ms;
 
