@@ -21,6 +21,7 @@ from entreprise import Entreprise
 from httpd import Response, Server
 from marche_inclusion import MarcheInclusion
 from marche_travail import MarcheTravail
+from strict import Strict
 
 
 class Stub:
@@ -38,9 +39,23 @@ class Stub:
         for api in self.apis.values():
             api.control = self.control
             self.control.on_reset.append(api.reset)
+        self.control.strict = Strict(self.control, self.whose)
+        self.control.on_reset.append(self.control.strict.reset)
         self.server = Server(self.answer)
+        self.server.gate = self.gate
         self.trap = Server(self.answer_trap)
         self.control.on_reset.append(self.server.drop_stalled)
+
+    def gate(self, request, read_at):
+        """When a request arrives, if strict counting wants to know."""
+        return self.control.strict.date(request.path.lstrip("/").partition("/")[0], read_at)
+
+    def whose(self, name, request):
+        """Who a request's credentials belong to: a name of tokens.py, empty when there is none."""
+        api = self.apis[name]
+        if hasattr(api, "whose"):
+            return api.whose(request)
+        return api.tokens.get(request.header("authorization").partition(" ")[2], ("",))[0]
 
     def answer(self, request):
         if request.path.startswith("/_stub/"):
@@ -52,11 +67,15 @@ class Stub:
             return Response(404, b"no such API here\n", "text/plain")
         path = api_path(name, request.path)
         entry = self.control.enter(name, path, request)
-        fault = self.control.fault_for(name, path, request.method)
-        if fault is not None:
+        refusal, headers = self.control.strict.count(name, path, request)
+        fault = None if refusal else self.control.fault_for(name, path, request.method)
+        if refusal is not None:
+            response = refusal
+        elif fault is not None:
             response = self.control.apply_fault(fault, lambda: self.real(name, path, request))
         else:
             response = self.real(name, path, request)
+        self.control.strict.finish(response, headers)
         response.delay_ms += self.control.latency_ms
         if not response.has_header("x-request-id"):
             ident = request.header("x-request-id") or str(uuid.UUID(int=len(self.control.log)))

@@ -70,6 +70,7 @@ class Control:
         self.datasets = datasets
         self.on_reset = []
         self.trap_url = None
+        self.strict = None         # see strict.py
         self.reset()
 
     def reset(self):
@@ -221,6 +222,10 @@ class Control:
             self.members(value, DEFAULT_OPTIONS)
             self.options.update(value)
             return {}
+        if what == ("GET", "strict"):
+            return self.strict.told(request.last("arrivals") != "0")
+        if what == ("POST", "strict"):
+            return self.strict.set(value)
         if what == ("POST", "data"):
             for one in value if isinstance(value, list) else [value]:
                 self.change_data(one)

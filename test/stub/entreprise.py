@@ -198,6 +198,10 @@ class Entreprise:
             return given[7:].strip()
         return request.header("x-api-key") or request.last("token") or ""
 
+    def whose(self, request):
+        """The name of a request's token."""
+        return self.tokens.get(self.token(request), ("",))[0]
+
     def quota(self, token, facts, operation):
         """Count the call; the RateLimit headers; 429 when the limit is enforced and passed."""
         if facts.get("white"):

@@ -7,12 +7,17 @@ to wait without spending a thread.  Requests have a Content-Length body or none.
 An application is one function, Request -> Response, that returns at once; the
 server waits `response.delay_ms` before it sends.  `response.on_end` is called
 once, when the reply is sent or its client has left.
+
+The server's `gate`, when it has one, dates requests: those that it gives a
+moment (`request.arrived`) wait for it before the application sees them, even if
+their client leaves meanwhile.  The others of that moment do not wait.
 """
 
 import asyncio
 import json
 import socket
 import struct
+import time
 import urllib.parse
 import zlib
 
@@ -38,9 +43,10 @@ def dumps(value):
 class Request:
     """One request; `headers` has lower-case names, the last of a repeated one wins."""
 
-    __slots__ = ("method", "target", "path", "raw_query", "headers", "body", "connection", "keep_alive", "_query", "language")
+    __slots__ = ("method", "target", "path", "raw_query", "headers", "body", "connection", "keep_alive", "address",
+                 "arrived", "_query", "language")
 
-    def __init__(self, method, target, headers, body, connection, keep_alive):
+    def __init__(self, method, target, headers, body, connection, keep_alive, address):
         self.method = method
         self.target = target
         raw_path, _, self.raw_query = target.partition("?")
@@ -49,6 +55,8 @@ class Request:
         self.body = body
         self.connection = connection
         self.keep_alive = keep_alive
+        self.address = address
+        self.arrived = None
         self._query = None
 
     @property
@@ -104,7 +112,9 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.number = 0
         self.transport = None
+        self.address = None
         self.buffer = b""
+        self.read_at = 0.0         # when the first bytes of the buffer came
         self.busy = False
         self.response = None
         self.timer = None
@@ -113,6 +123,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self.address = (transport.get_extra_info("peername") or ("",))[0]
         self.server.connections.add(self)
         self.can_write = asyncio.Event()
         self.can_write.set()
@@ -133,6 +144,8 @@ class Connection(asyncio.Protocol):
         self.can_write.set()
 
     def data_received(self, data):
+        if not self.buffer:
+            self.read_at = time.monotonic()
         self.buffer += data
         if not self.busy:
             self.next()
@@ -170,7 +183,16 @@ class Connection(asyncio.Protocol):
             self.server.last_number += 1
             self.number = self.server.last_number
         keep = headers.get("connection", "").lower() != "close" and version == "HTTP/1.1"
-        request = Request(method, target, headers, body, self.number, keep)
+        request = Request(method, target, headers, body, self.number, keep, self.address)
+        if self.server.gate is not None:
+            request.arrived = self.server.gate(request, self.read_at)
+        if request.arrived is None:
+            self.serve(request)
+        else:
+            asyncio.get_running_loop().call_at(request.arrived, self.serve, request)
+
+    def serve(self, request):
+        """Ask the application, and send its reply when its delay is over."""
         try:
             response = self.server.application(request)
         except Exception as error:  # the tests must see a bug of the stub as such
@@ -178,6 +200,9 @@ class Connection(asyncio.Protocol):
             traceback.print_exc()
             response = Response(599, f"stub bug: {error!r}".encode(), "text/plain")
         self.response = response
+        if self.transport.is_closing():
+            self.end()
+            return
         if response.action == "stall":
             return
         if response.delay_ms > 0:
@@ -312,6 +337,7 @@ class Server:
 
     def __init__(self, application):
         self.application = application
+        self.gate = None
         self.connections = set()
         self.last_number = 0
         self.socket_server = None

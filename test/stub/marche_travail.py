@@ -192,6 +192,10 @@ class MarcheTravail:
         return Response(200, dumps({"scope": " ".join(scopes), "expires_in": lifetime, "token_type": "Bearer", "access_token": token}),
                         "application/json;charset=UTF-8", NO_STORE)
 
+    def whose(self, request):
+        """The name of the client that a request's access token was given to."""
+        return self.issued.get(request.header("authorization").partition(" ")[2], ("",))[0]
+
     def refusal(self, request):
         """The reply to a call that may not pass, or None and the client's rate headers."""
         if self.control.options["expire_tokens"]:

@@ -10,6 +10,7 @@ import gzip
 import http.client
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import time
 import unittest
 import urllib.parse
 
+import control
+import strict
 import tokens
 from marche_inclusion import OPCS_ID
 from population import is_siret, siren_of, siret_of
@@ -619,6 +622,176 @@ class Strict(unittest.TestCase):
         self.assertEqual([get(20000 + place).status == 429 for place in range(6)], [False] * 5 + [True])
         self.stub.control("reset", {})
         self.assertEqual([get(20000, "context=a").status for _ in range(2)], [422, 409])
+
+
+class StrictCounting(Case):
+    """Every window counts, wherever it starts; see strict.py."""
+
+    def strict(self, requests, window_ms, api="entreprise", counted_by="token", headers=False, paths="*", **more):
+        limit = {"api": api, "name": "essai", "paths": paths, "requests": requests, "window_ms": window_ms,
+                 "counted_by": counted_by, "headers": headers}
+        self.stub.control("strict", {"limits": [limit], **more})
+
+    def ask(self, number=301, token="entreprise", **more):
+        return self.company(f"/v4/urssaf/unites_legales/{siren_of(number)}/attestation_vigilance", token=token, **more)
+
+    def seen(self, counter=0):
+        told = self.stub.control("strict")
+        self.told = told
+        return told["limits"][0]["counters"][counter]
+
+    def silent(self, call):
+        with self.assertRaises((http.client.BadStatusLine, ConnectionError)):
+            call()
+
+    def test_the_first_excess_bans_for_good(self):
+        self.strict(5, 1000)
+        self.assertEqual([self.ask(320 + number).status for number in range(5)], [200] * 5)
+        self.assertEqual(self.stub.control("strict")["bans"], [])
+        self.silent(self.ask)
+        seen = self.seen()
+        self.assertEqual((seen["counted"], seen["largest"], seen["excess"], seen["counter"]), (6, 6, 1, "entreprise"))
+        self.assertLess(seen["slack_ms"], 0)
+        time.sleep(1.05)
+        self.silent(self.ask)
+        (ban,) = self.stub.control("strict")["bans"]
+        self.assertEqual((ban["api"], ban["limit"], ban["address"], ban["requests_after"]),
+                         ("entreprise", "essai", "127.0.0.1", 1))
+        self.assertEqual(self.siae("?limit=1").status, 200)
+        self.stub.control("reset", {})
+        self.assertEqual(self.ask().status, 200)
+        self.assertEqual(self.stub.control("strict")["limits"], [])
+
+    def test_windows_slide(self):
+        self.strict(4, 1000, ban=False)
+        for _ in range(3):
+            self.ask()
+        time.sleep(0.5)
+        self.assertEqual(self.ask().status, 200)
+        time.sleep(0.6)                       # the first three are out, the fourth is not
+        self.assertEqual([self.ask().status for _ in range(4)], [200, 200, 200, 429])
+        seen = self.seen()
+        self.assertEqual((seen["largest"], seen["excess"], seen["counted"]), (5, 1, 8))
+        times = seen["arrivals"]
+        self.assertEqual(times, sorted(times))
+        self.assertAlmostEqual(seen["slack_ms"], min(times[4 + at] - times[at] for at in range(4)) - 1000, places=2)
+
+    def test_refusals(self):
+        self.strict(1, 60000, ban=False)
+        self.ask()
+        refused = self.ask()
+        self.assertEqual((refused.status, refused.json["errors"][0]["code"]), (429, "00429"))
+        self.assertEqual(refused.headers["retry-after"], "60")
+        self.assertNotIn("ratelimit-limit", refused.headers)
+        self.strict(1, 60000, ban=False, retry_after=False, headers=True)
+        self.ask()
+        refused = self.ask()
+        self.assertNotIn("retry-after", refused.headers)
+        self.assertEqual((refused.headers["ratelimit-limit"], refused.headers["ratelimit-remaining"]), ("1", "0"))
+        self.assertEqual(int(refused.headers["ratelimit-reset"]) % 60, 0)
+
+    def test_whose(self):
+        for counted_by, counters in (("token", {"entreprise": 2, "entreprise_autre": 1}), ("ip", {"127.0.0.1": 3}),
+                                     ("all", {"all": 3})):
+            self.strict(10, 1000, counted_by=counted_by)
+            for token in ("entreprise", "entreprise_autre", "entreprise"):
+                self.ask(token=token)
+            found = self.stub.control("strict")["limits"][0]["counters"]
+            self.assertEqual({one["counter"]: one["counted"] for one in found}, counters, counted_by)
+        self.strict(10, 1000, api="marche_travail", counted_by="client", paths=["/partenaire/*"], headers=True)
+        tokens_of_one = [self.stub.access().json["access_token"] for _ in range(2)]
+        shown = [self.tension(token=token).headers["x-ratelimit-burst-capacity-clientidlimiter"]
+                 for token in tokens_of_one]
+        self.assertEqual((self.seen()["counter"], self.seen()["counted"], shown), ("marche_travail", 2, ["10", "10"]))
+
+    def test_paths_of_a_limit(self):
+        self.strict(1, 60000, paths=["/v*/urssaf/*"])
+        self.ask()
+        self.company(f"/v3/ademe/etablissements/{siret_of(siren_of(301), 1)}/certification_rge")
+        self.assertEqual(self.seen()["counted"], 1)
+
+    def test_other_users_of_the_token(self):
+        self.strict(100, 60000, headers=True, foreign={"limit": "essai", "per_s": 1000000})
+        if time.time() % 60 > 55:
+            time.sleep(60 - time.time() % 60)
+        first = self.ask()
+        self.assertEqual((first.headers["ratelimit-limit"], first.headers["ratelimit-remaining"]), ("100", "0"))
+        self.assertEqual((self.seen()["past_remaining"], self.seen()["excess"]), (1, 0))
+
+    def test_dates_lie_between_sending_and_receiving(self):
+        self.strict(1000, 1000, delay_ms=[0, 50], share=r"/unites_legales/(\d+)")
+        moments = {}
+
+        def some(first):
+            link = http.client.HTTPConnection("127.0.0.1", self.stub.port)
+            for number in range(first, first + 10):
+                sent = time.monotonic()
+                self.ask(number, connection=link)
+                moments[siren_of(number)] = (sent, time.monotonic())
+            link.close()
+        began = time.monotonic()
+        together([lambda first=first: some(first) for first in range(20000, 20160, 10)])
+        took = time.monotonic() - began
+        before, seen, after = time.monotonic(), self.seen(), time.monotonic()
+        self.assertEqual((seen["counted"], seen["largest"] > 16), (160, True))
+        self.assertLess(took, 160 * 0.025 / 2)              # one after the other: more
+        origin = self.told["now"] / 1000
+        for moment, share in zip(seen["arrivals"], seen["shares"]):
+            sent, received = moments[share]
+            self.assertLess(sent - after, moment / 1000 - origin + 0.001)
+            self.assertGreater(received - before, moment / 1000 - origin - 0.001)
+
+    def test_who_leaves_is_counted(self):
+        self.strict(10, 1000, delay_ms=100)
+        with socket.create_connection(("127.0.0.1", self.stub.port)) as link:
+            link.sendall(b"GET /entreprise/v4/urssaf/unites_legales/000003012/attestation_vigilance HTTP/1.1\r\n"
+                         b"Host: x\r\n\r\n")
+        until = time.monotonic() + 10
+        while not self.stub.control("strict")["limits"][0]["counters"] and time.monotonic() < until:
+            time.sleep(0.01)
+        self.assertEqual(self.seen()["counted"], 1)
+        entry = self.stub.control("requests")[-1]
+        self.assertIsNotNone(entry["ended"])
+
+    def test_a_fault_does_not_hide_an_arrival(self):
+        self.strict(10, 1000)
+        self.stub.control("faults", [{"api": "entreprise", "status": 503, "body": "x"}])
+        self.assertEqual(self.ask().status, 503)
+        self.assertEqual(self.seen()["counted"], 1)
+
+    def test_mistakes(self):
+        one = {"api": "entreprise", "name": "x", "requests": 1, "window_ms": 1}
+        for wrong in ({"limit": []}, {"delay_ms": [5, 1]}, {"share": "("}, {"limits": [one | {"api": "nobody"}]},
+                      {"limits": [one | {"requests": 0}]}, {"limits": [one | {"counted_by": "day"}]}):
+            self.assertEqual(self.stub.call("/_stub/strict", "POST", body=wrong).status, 400, wrong)
+
+    def test_counter_against_its_definition(self):
+        draw = random.Random(7)
+        for _ in range(50):
+            counter, times = strict.Counter(draw.randint(1, 6), 1.0), []
+            for _ in range(40):
+                moment = draw.uniform(0, 12)                # in no order
+                times = sorted(times + [moment])
+                gaps = [late - early for early, late in zip(times, times[counter.requests:])]
+                in_excess = [(early, late) for early, late in zip(times, times[counter.requests:])
+                             if late - early < 1.0]
+                self.assertEqual(counter.add(moment, None), any(early <= moment <= late for early, late in in_excess))
+                self.assertEqual(counter.slack, min(gaps) - 1.0 if gaps else None)
+                largest = max(sum(low <= other < low + 1.0 for other in times) for low in times)
+                self.assertEqual(counter.largest, largest)
+                self.assertEqual(counter.slack is not None and counter.slack < 0, counter.largest > counter.requests)
+
+    def test_delays_follow_the_seed(self):
+        limit = {"api": "entreprise", "name": "x", "requests": 1, "window_ms": 1000}
+        one = strict.Strict(control.Control(0, {}), None)
+
+        def dates(seed):
+            one.set({"limits": [limit], "delay_ms": [0, 50], "seed": seed})
+            return [one.date("entreprise", 0.0) for _ in range(20)]
+        self.assertEqual(dates(3), dates(3))
+        self.assertNotEqual(dates(3), dates(4))
+        self.assertTrue(all(0 <= date <= 0.05 for date in dates(3)))
+        self.assertIsNone(one.date("marche_travail", 0.0))
 
 
 @unittest.skipUnless(os.path.isdir(SAMPLES), "no recorded replies at hand")
