@@ -140,6 +140,7 @@ refuse(ApigouvTransfer *transfer, const ApigouvQuotaAnswer *answer)
 	const ApigouvQuotaLimit *limit =
 	&transfer->private->limits->limits[answer->blocking];
 
+	(void) apigouv_quota_leave(transfer->private->limits);
 	transfer->failure = APIGOUV_FAILURE_QUOTA;
 	strlcpy(transfer->failure_text, "request quota is exhausted",
 			sizeof(transfer->failure_text));
