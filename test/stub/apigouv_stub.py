@@ -2,6 +2,7 @@
 """A local server that plays the APIs of apigouv_fdw on made-up data.
 
     python3 apigouv_stub.py --port 0 --port-file FILE [--structures N] [--latency MS] [--seed S] [--strict]
+                            [--limit-factor N]
 
 README.md lists the addresses, the credentials, the data that tests can rely on
 and the controls under /_stub/.  Standard library only; listens on 127.0.0.1 only.
@@ -31,8 +32,8 @@ class Stub:
         self.apis = {
             "marche_inclusion": MarcheInclusion(args.structures, args.seed),
             "data_inclusion": DataInclusion(args.structures, args.seed),
-            "entreprise": Entreprise(args.structures, args.seed, args.strict),
-            "marche_travail": MarcheTravail(args.seed, args.strict, args.metiers),
+            "entreprise": Entreprise(args.structures, args.seed, args.strict, args.limit_factor),
+            "marche_travail": MarcheTravail(args.seed, args.strict, args.metiers, args.limit_factor),
         }
         datasets = {name: api for name, api in self.apis.items() if hasattr(api, "plan_change")}
         self.control = Control(args.latency, datasets)
@@ -110,6 +111,8 @@ def arguments(argv):
     parser.add_argument("--latency", type=float, default=0, metavar="MS")
     parser.add_argument("--seed", type=whole_number, default=1)
     parser.add_argument("--strict", action="store_true", help="enforce the documented limits")
+    parser.add_argument("--limit-factor", type=whole_number, default=1, metavar="N",
+                        help="limits are the documented ones times N, in headers too")
     return parser.parse_args(argv)
 
 

@@ -126,9 +126,10 @@ def outcome(source, siren, digits):
 
 
 class Entreprise:
-    def __init__(self, count, seed, strict):
+    def __init__(self, count, seed, strict, factor):
         self.control = None
         self.strict = strict
+        self.factor = factor       # of the documented limits
         self.tokens = by_value("entreprise")
         self.company = {company.siren: company for company in companies(count + Paged.SPARE, seed)}
         self.reset()
@@ -207,7 +208,7 @@ class Entreprise:
         if facts.get("white"):
             return []
         minute = int(time.time()) // 60
-        limit = facts.get("quota") or operation.per_minute
+        limit = facts.get("quota") or operation.per_minute * self.factor
         window = self.windows.setdefault((token, operation.group), [minute, 0])
         everybody = self.windows.setdefault(("ip", ""), [minute, 0])
         for one in (window, everybody):
@@ -216,7 +217,7 @@ class Entreprise:
             one[1] += 1
         reset = (minute + 1) * 60
         headers = [("ratelimit-limit", limit), ("ratelimit-remaining", max(0, limit - window[1])), ("ratelimit-reset", reset)]
-        if self.strict and everybody[1] > IP_LIMIT:
+        if self.strict and everybody[1] > IP_LIMIT * self.factor:
             self.banned.add("127.0.0.1")
         if window[1] > limit and (self.strict or facts.get("quota")):
             raise Refused(429, ["00429"], JSON, headers=headers + [("retry-after", max(0, reset - int(time.time())))])

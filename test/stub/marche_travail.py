@@ -119,9 +119,10 @@ def to_xml(name, value):
 
 
 class MarcheTravail:
-    def __init__(self, seed, strict, metiers):
+    def __init__(self, seed, strict, metiers, factor):
         self.control = None
         self.strict = strict
+        self.per_second = PER_SECOND * factor
         self.seed = str(seed)
         self.jobs = dict(line.split(" ", 1) for line in METIERS.splitlines())
         rng = random.Random(seed)
@@ -211,9 +212,9 @@ class MarcheTravail:
         now = time.monotonic()
         recent = [moment for moment in self.calls.get(client, []) if moment > now - 1]
         self.calls[client] = recent + [now]
-        rate = [("X-Ratelimit-Burst-Capacity-Clientidlimiter", PER_SECOND),
-                ("X-Ratelimit-Remaining-Clientidlimiter", max(0, PER_SECOND - len(recent) - 1))]
-        if self.strict and len(recent) >= PER_SECOND:
+        rate = [("X-Ratelimit-Burst-Capacity-Clientidlimiter", self.per_second),
+                ("X-Ratelimit-Remaining-Clientidlimiter", max(0, self.per_second - len(recent) - 1))]
+        if self.strict and len(recent) >= self.per_second:
             self.calls[client] = recent
             return Response(429, b"", "text/plain", [("Retry-After", 1)] + NO_STORE + rate), rate
         return None, rate

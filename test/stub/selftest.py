@@ -624,6 +624,20 @@ class Strict(unittest.TestCase):
         self.assertEqual([get(20000, "context=a").status for _ in range(2)], [422, 409])
 
 
+    def test_generous_limits(self):
+        generous = Stub("--limit-factor", "1000")
+        try:
+            path = f"/v4/dgfip/unites_legales/{siren_of(301)}/attestation_fiscale?{PURPOSE}"
+            reply = generous.call("/entreprise" + path, token=value("entreprise"))
+            self.assertEqual((reply.headers["ratelimit-limit"], reply.headers["ratelimit-remaining"]), ("5000", "4999"))
+            reply = generous.call("/entreprise" + path, token=value("entreprise_quota"))
+            self.assertEqual(reply.headers["ratelimit-limit"], "3")
+            reply = generous.call("/marche_travail" + REF + "/type-activites", token=generous.access().json["access_token"])
+            self.assertEqual(reply.headers["x-ratelimit-burst-capacity-clientidlimiter"], "10000")
+        finally:
+            generous.stop()
+
+
 class StrictCounting(Case):
     """Every window counts, wherever it starts; see strict.py."""
 

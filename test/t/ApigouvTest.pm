@@ -100,7 +100,8 @@ sub stub_url
 	{
 		open(STDOUT, '>', '/dev/null');
 		exec(python(), root() . '/test/stub/apigouv_stub.py',
-			'--port', '0', '--port-file', $port_file)
+			'--port', '0', '--port-file', $port_file,
+			'--limit-factor', '1000')
 		  or POSIX::_exit(1);
 	}
 	wait_for(sub { -s $port_file }, 'the local API server');
@@ -303,6 +304,12 @@ sub new_cluster
 	return $node;
 }
 
+# Limits that slow no test; the local API server that is started here has such
+# limits too (--limit-factor).
+my %generous = (
+	entreprise => [qw(json documents attestation_fiscale cibtp urssaf ip)],
+	marche_travail => ['appels']);
+
 my %paths = (
 	marche_inclusion => '/api',
 	data_inclusion => '/api/v1',
@@ -310,11 +317,13 @@ my %paths = (
 	marche_travail => '/partenaire/stats-offres-demandes-emploi');
 
 # Servers, mappings of the superuser and tables, in schemas named as the APIs.
+# The ledger of requests is open at once, and their limits are generous.
 sub create_apis
 {
 	my ($node, $db, @apis) = @_;
 	my $url = stub_url();
-	my $sql = "CREATE EXTENSION IF NOT EXISTS apigouv_fdw;\n";
+	my $sql = "CREATE EXTENSION IF NOT EXISTS apigouv_fdw;\n"
+	  . "SELECT apigouv_quota_forget();\n";
 
 	for my $api (@apis ? @apis : sort keys %paths)
 	{
@@ -322,6 +331,9 @@ sub create_apis
 		my $mapping = "token '" . token($api) . "'"
 		  unless $api eq 'marche_travail';
 		$options .= ", recipient '00000900100017'" if $api eq 'entreprise';
+		$options .= ", limits '"
+		  . join(', ', map { "$_=10000/1s" } @{ $generous{$api} }) . "'"
+		  if $generous{$api};
 		if ($api eq 'marche_travail')
 		{
 			$options .= ", token_url '$url/$api/connexion/oauth2/access_token"
