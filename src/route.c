@@ -433,8 +433,10 @@ typedef struct ReplaceContext
 
 /* Replace the columns that are constant within a route by their values. */
 static Node *
-replace_constants(Node *node, ReplaceContext *context)
+replace_constants(Node *node, void *arg)
 {
+	ReplaceContext *context = arg;
+
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Var) && ((Var *) node)->varno == (int) context->varno)
