@@ -5,9 +5,10 @@ MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
 	admit apidef apidef_column apidef_field apidef_read apidef_request \
-	apigouv_fdw attempt binding budget explain fetch functions header http \
-	import json ledger limit option page plan qual quota quota_view redact \
-	reply request route rowstream scan stats steps task token tuple url \
+	apigouv_fdw attempt binding budget cache_purge explain fetch functions \
+	header http import json kept ledger limit option page plan qual quota \
+	quota_view redact reply request route rowstream scan shared_cache spill \
+	stats steps task token tuple url \
 	value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)

@@ -52,6 +52,29 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE ROWS 109;
 COMMENT ON FUNCTION apigouv_departements()
 	IS 'Departments and overseas collectivities: INSEE code and name, and their region''s';
 
+CREATE FUNCTION apigouv_clear_cache(server name DEFAULT NULL, "table" regclass DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE;
+
+COMMENT ON FUNCTION apigouv_clear_cache(name, regclass)
+	IS 'Remove the replies kept past transactions: all, of a server, or of one of its tables; how many there were';
+
+CREATE FUNCTION apigouv_cache_ddl()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+
+-- what was read through an object goes when the object changes or goes; no other command loads the library
+CREATE EVENT TRIGGER apigouv_cache_dropped ON sql_drop
+	WHEN TAG IN ('DROP SERVER', 'DROP USER MAPPING', 'DROP FOREIGN TABLE', 'DROP FOREIGN DATA WRAPPER', 'DROP SCHEMA',
+		'DROP OWNED')
+	EXECUTE FUNCTION apigouv_cache_ddl();
+
+CREATE EVENT TRIGGER apigouv_cache_altered ON ddl_command_end
+	WHEN TAG IN ('ALTER SERVER', 'ALTER USER MAPPING', 'ALTER FOREIGN TABLE')
+	EXECUTE FUNCTION apigouv_cache_ddl();
+
 CREATE VIEW apigouv_regions AS
 	SELECT * FROM apigouv_regions();
 

@@ -104,7 +104,8 @@ typedef struct ApigouvColumn
 	char	   *comment;		/* NULL if none */
 	ApigouvSource source;
 	double		n_distinct;		/* 0 = not given */
-	bool		personal;
+	bool		personal;		/* holds personal data */
+	bool		secret;			/* whoever knows the value has access */
 	bool		is_opaque;		/* some route's parameter on it is opaque */
 } ApigouvColumn;
 
@@ -301,6 +302,8 @@ typedef struct ApigouvRoute
 	double		rows_per_request;
 	bool		exact;
 	bool		keyed;			/* has a required parameter fed by a column */
+	bool		may_be_kept;	/* replies hold neither personal data nor
+								 * secrets: they may leave memory */
 } ApigouvRoute;
 
 /* ---- tables and APIs ---- */
@@ -313,6 +316,8 @@ typedef struct ApigouvTable
 	double		rows;
 	bool		is_union;
 	bool		personal_data;
+	bool		holds_secrets;	/* a column is secret */
+	bool		may_be_kept;	/* replies of some route may be */
 	int			ncolumns;		/* implicit ones included */
 	ApigouvColumn *columns;
 	int			reponse_column; /* position of reponse */

@@ -28,7 +28,7 @@ static const char *const column_members[] = {
 	"name", "type", "comment", "path", "envelope", "echo", "default",
 	"constant", "derive", "first_of", "reply", "format", "values", "else",
 	"when_past", "only_if", "sorted", "empty_is_null", "n_distinct",
-	"personal", NULL
+	"personal", "secret", NULL
 };
 
 /* an override has neither name nor statistics */
@@ -401,6 +401,8 @@ read_column(const ApigouvField *at, ApigouvTable *table)
 	column->comment = apigouv_field_text(at, "comment", APIGOUV_TEXT_PROSE);
 	column->n_distinct = apigouv_field_number(at, "n_distinct", -1, 0);
 	column->personal = apigouv_field_boolean(at, "personal", false);
+	column->secret = apigouv_field_boolean(at, "secret", false);
+	table->holds_secrets |= column->secret;
 	table->ncolumns++;
 }
 

@@ -33,7 +33,8 @@ typedef struct RouteDraft
 
 static const char *const table_members[] = {
 	"table", "comment", "source", "rows", "union", "columns", "routes",
-	"replies", "empty_is_null", "personal_data", NULL
+	"replies", "empty_is_null", "personal_data", "recommended_cache_ttl_s",
+	NULL
 };
 static const char *const route_members[] = {
 	"name", "method", "path", "parameters", "variants", "rows",
@@ -763,6 +764,32 @@ mark_opaque_columns(ApigouvTable *table)
 /* ---- the file ---- */
 
 /*
+ * mark_keepable_routes
+ *		Find the routes whose replies may leave memory.
+ *
+ * A personal column counts for the routes that fill it.  Where a table has a
+ * secret column, no reply of the table is kept: what holds links today in one
+ * source may tomorrow in another.
+ */
+static void
+mark_keepable_routes(ApigouvTable *table)
+{
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		ApigouvRoute *route = &table->routes[i];
+
+		route->may_be_kept = !table->personal_data && !table->holds_secrets;
+		for (int j = 0; j < table->ncolumns; j++)
+		{
+			if (table->columns[j].personal &&
+				route->sources[j].kind != APIGOUV_SOURCE_NONE)
+				route->may_be_kept = false;
+		}
+		table->may_be_kept |= route->may_be_kept;
+	}
+}
+
+/*
  * apigouv_apidef_read_table
  *		Read a whole table file into *table, which holds zeros.
  */
@@ -783,6 +810,8 @@ apigouv_apidef_read_table(const ApigouvField *file, ApigouvApiFile *api,
 	table->is_union = apigouv_field_boolean(file, "union", false);
 	table->personal_data = apigouv_field_boolean(file, "personal_data",
 												 api->api.personal_data);
+	/* for people: no reply is kept unless an option says so */
+	(void) apigouv_field_number(file, "recommended_cache_ttl_s", 0, 0);
 	empty_is_null = apigouv_field_boolean(file, "empty_is_null",
 										  api->empty_is_null);
 
@@ -790,4 +819,5 @@ apigouv_apidef_read_table(const ApigouvField *file, ApigouvApiFile *api,
 	read_routes(file, api, table);
 	check_echoes(file, table);
 	mark_opaque_columns(table);
+	mark_keepable_routes(table);
 }

@@ -33,6 +33,9 @@ char	   *apigouv_object = NULL;
 char	   *apigouv_recipient = NULL;
 bool		apigouv_enable_pushdown = true;
 int			apigouv_on_failure = APIGOUV_ON_FAILURE_ERROR;
+int			apigouv_cache_size = 64 * 1024;
+int			apigouv_keep_after_error_s = 60;
+int			apigouv_shared_cache_size = 256 * 1024;
 
 static const struct config_enum_entry on_failure_values[] = {
 	{"error", APIGOUV_ON_FAILURE_ERROR, false},
@@ -114,12 +117,35 @@ define_engine(void)
 							   NULL, definition_dir_changed, NULL);
 }
 
+/* Settings of the caches. */
+static void
+define_caches(void)
+{
+	DefineCustomIntVariable("apigouv_fdw.cache_size",
+							"Memory for the replies of a transaction.",
+							"Replies past it go to a temporary file; what a failed statement leaves is bounded by it as well.",
+							&apigouv_cache_size, 64 * 1024, 0, MAX_KILOBYTES,
+							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("apigouv_fdw.keep_after_error_s",
+							"How long what a failed transaction has fetched serves the next ones of the session.",
+							"0 means not at all.",
+							&apigouv_keep_after_error_s, 60, 0, 86400,
+							PGC_USERSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("apigouv_fdw.shared_cache_size",
+							"Disk space for replies kept for the whole cluster.",
+							"The oldest go first.  0 means that none is kept.",
+							&apigouv_shared_cache_size, 256 * 1024, 0,
+							MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
 void
 _PG_init(void)
 {
 	pg_bindtextdomain(TEXTDOMAIN);
 	define_purpose();
 	define_engine();
+	define_caches();
 	MarkGUCPrefixReserved("apigouv_fdw");
 	apigouv_stats_install();
 }

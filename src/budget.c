@@ -68,6 +68,9 @@ apigouv_budget_of(EState *estate)
 	return &entry->budget;
 }
 
+static void raise_too_many(const ApigouvScanState *state, int64 needed)
+			APIGOUV_NORETURN;
+
 static void
 raise_too_many(const ApigouvScanState *state, int64 needed)
 {
@@ -88,15 +91,18 @@ raise_too_many(const ApigouvScanState *state, int64 needed)
 			 : errhint("Add conditions that leave fewer keys or pages, or ask for more with that setting.")));
 }
 
+bool
+apigouv_budget_is_spent(const ApigouvScanState *state)
+{
+	return apigouv_max_requests_per_query >= 0 &&
+		state->budget->made >= apigouv_max_requests_per_query;
+}
+
 void
-apigouv_budget_before(ApigouvScanState *state, const ApigouvBuilt *built)
+apigouv_budget_refuse(ApigouvScanState *state)
 {
 	int64		needed = 0;
 
-	if (apigouv_max_requests_per_query < 0 ||
-		state->budget->made < apigouv_max_requests_per_query ||
-		apigouv_fetch_is_cached(state, built))
-		return;
 	for (int i = 0; i < state->ntasks; i++)
 	{
 		if (state->tasks[i].state == APIGOUV_TASK_NEW)

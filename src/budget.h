@@ -8,6 +8,7 @@
 #ifndef APIGOUV_BUDGET_H
 #define APIGOUV_BUDGET_H
 
+#include "compat.h"
 #include "scan_state.h"
 
 /* What a query has spent; shared by all its scans. */
@@ -27,12 +28,12 @@ extern ApigouvBudget *apigouv_budget_of(struct EState *estate);
  */
 extern void apigouv_budget_check(ApigouvScanState *state);
 
-/*
- * A request is about to be asked for: refuse it when the budget is spent and
- * no cache holds its reply.  Raises likewise.
- */
-extern void apigouv_budget_before(ApigouvScanState *state,
-								  const ApigouvBuilt *built);
+/* Has the query made as many requests as it may? */
+extern bool apigouv_budget_is_spent(const ApigouvScanState *state);
+
+/* Raise the error for one more.  ERRCODE_CONFIGURATION_LIMIT_EXCEEDED. */
+extern void apigouv_budget_refuse(ApigouvScanState *state)
+			APIGOUV_NORETURN;
 
 /* settings */
 extern int	apigouv_max_requests_per_query;

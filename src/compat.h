@@ -50,6 +50,15 @@
 #define apigouv_array_length(root, node) ((double) estimate_array_length(node))
 #endif
 
+/* Does a role own a foreign server?  16 made one function of many. */
+#if PG_VERSION_NUM >= 160000
+#define apigouv_owns_server(serverid, roleid) \
+	object_ownercheck(ForeignServerRelationId, serverid, roleid)
+#else
+#define apigouv_owns_server(serverid, roleid) \
+	pg_foreign_server_ownercheck(serverid, roleid)
+#endif
+
 /* EXPLAIN's state and its printing have headers of their own from 18 on. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"

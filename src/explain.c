@@ -376,6 +376,25 @@ least_seconds(const ApigouvScanState *state)
 }
 
 /*
+ * explain_hits
+ *		Tell how many replies were not asked of the API, and why.
+ *
+ * Those of the transaction always; the others where there are any, and in
+ * the formats that programs read.
+ */
+static void
+explain_hits(const ApigouvScanCounts *counts, ExplainState *es)
+{
+	bool		all = es->format != EXPLAIN_FORMAT_TEXT;
+
+	ExplainPropertyInteger("Cache Hits", NULL, counts->cache_hits, es);
+	if (all || counts->kept_hits > 0)
+		ExplainPropertyInteger("Kept Hits", NULL, counts->kept_hits, es);
+	if (all || counts->shared_hits > 0)
+		ExplainPropertyInteger("Cluster Hits", NULL, counts->shared_hits, es);
+}
+
+/*
  * apigouvExplainForeignScan
  *		Add to EXPLAIN what this scan asks, and under ANALYZE what it did.
  */
@@ -407,7 +426,7 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	add_unfinished(state, &counts);
 	ExplainPropertyInteger("Requests", NULL, counts.requests, es);
 	ExplainPropertyInteger("Attempts", NULL, counts.attempts, es);
-	ExplainPropertyInteger("Cache Hits", NULL, counts.cache_hits, es);
+	explain_hits(&counts, es);
 	ExplainPropertyInteger("Pages", NULL, counts.pages, es);
 	ExplainPropertyInteger("Bytes", NULL, counts.bytes, es);
 	if (counts.quota_wait_us > 0)

@@ -46,6 +46,30 @@ apigouv_fetch_secrets(ApigouvScanState *state)
 	return state->secrets;
 }
 
+/* Count where a reply was. */
+static void
+count_ring(ApigouvScanState *state, ApigouvRing ring)
+{
+	ApigouvScanCounts *counts = &state->counts;
+
+	switch (ring)
+	{
+		case APIGOUV_RING_SENT:
+			counts->requests++;
+			state->budget->made++;
+			break;
+		case APIGOUV_RING_XACT:
+			counts->cache_hits++;
+			break;
+		case APIGOUV_RING_KEPT:
+			counts->kept_hits++;
+			break;
+		case APIGOUV_RING_SHARED:
+			counts->shared_hits++;
+			break;
+	}
+}
+
 /* Make the request of a page of a task. */
 static void
 build_page(const ApigouvScanState *state, const ApigouvTask *task,
@@ -61,37 +85,51 @@ build_page(const ApigouvScanState *state, const ApigouvTask *task,
 	apigouv_request_build(state->options, &call, built);
 }
 
-/* Does a cache hold the reply to a request? */
-bool
-apigouv_fetch_is_cached(ApigouvScanState *state, const ApigouvBuilt *built)
-{
-	return apigouv_cache_has(state->options, apigouv_fetch_secrets(state),
-							 built);
-}
-
-/* Ask for a page, through the transaction's cache. */
+/*
+ * ask_page
+ *		Ask for a page, through the caches.
+ *
+ * All pages of a read are of one generation: a later one comes from where
+ * the first came from, or the read begins anew with an error.
+ */
 static void
 ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 		 bool lookup)
 {
-	bool		was_there;
+	ApigouvRing ring;
+	const ApigouvReply *first = NULL;
 
+	if (!lookup && task->read != NIL)
+		first = linitial(task->read);
 	build_page(state, task, page, lookup, &page->built);
-	apigouv_budget_before(state, &page->built);
+	if (apigouv_budget_is_spent(state) &&
+		!apigouv_cache_has(state->options, apigouv_fetch_secrets(state),
+						   task->sroute->route, &page->built, first))
+		apigouv_budget_refuse(state);
 	page->reply = apigouv_cache_ask(state->options, state->userid,
 									apigouv_fetch_secrets(state),
-									task->sroute->route, &page->built,
-									&was_there);
-	apigouv_cache_hold(page->reply, state->batch_cxt);
+									task->sroute->route, &page->built, first,
+									&ring);
+	if (page->reply == NULL)
+		apigouv_page_changed(state, task);
+	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
 	task->asked = lappend(task->asked, page->reply);
-	page->ours = !was_there;
-	if (was_there)
-		state->counts.cache_hits++;
-	else
-	{
-		state->counts.requests++;
-		state->budget->made++;
-	}
+	page->ours = ring == APIGOUV_RING_SENT;
+	count_ring(state, ring);
+	if (lookup)
+		return;
+	task->read = lappend(task->read, page->reply);
+	task->all_ours = page->ours && (first == NULL || task->all_ours);
+}
+
+/* A reply was read to its end and makes sense: it is worth keeping. */
+static void
+confirm(ApigouvScanState *state, ApigouvPage *page)
+{
+	page->reply->read_whole = true;
+	if (page->ours)
+		apigouv_cache_share(state->options, apigouv_fetch_secrets(state),
+							list_make1(page->reply));
 }
 
 /* Ask for a page and put it at the end of a task's queue. */
@@ -164,7 +202,8 @@ apigouv_fetch_new_requests(ApigouvScanState *state, const ApigouvTask *task)
 	if (!lookup)
 		apigouv_page_first(state, task, &page);
 	build_page(state, task, &page, lookup, &built);
-	cached = apigouv_fetch_is_cached(state, &built);
+	cached = apigouv_cache_has(state->options, apigouv_fetch_secrets(state),
+							   task->sroute->route, &built, NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 	return cached ? 0 : 1;
@@ -251,7 +290,7 @@ failure_gives_row(const ApigouvScanState *state, const ApigouvRoute *route,
  * so that a retry within the transaction asks again.
  */
 static void
-settle(ApigouvScanState *state, ApigouvTask *task, const ApigouvPage *page)
+settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
 	const ApigouvRoute *route = task->sroute->route;
@@ -262,12 +301,14 @@ settle(ApigouvScanState *state, ApigouvTask *task, const ApigouvPage *page)
 	switch (judgement->verdict)
 	{
 		case APIGOUV_REPLY_NO_ROW:
+			confirm(state, page);
 			if (state->options->table->is_union)
 				make_row(task, set, &route->none, NULL, transfer);
 			else
 				task->state = APIGOUV_TASK_DONE;
 			return;
 		case APIGOUV_REPLY_ROW:
+			confirm(state, page);
 			make_row(task, set, NULL, NULL, transfer);
 			return;
 		default:
@@ -387,6 +428,8 @@ use_lookup(ApigouvScanState *state, ApigouvTask *task)
 		if (strcmp(route->params[i].name, route->lookup.gives) == 0)
 			task->wires[i] = list_make1(apigouv_value_cstring(&found));
 	}
+	confirm(state, &task->lookup);
+	apigouv_cache_unpin(task->lookup.hold);
 	apigouv_task_echo_names(state, task);
 	begin_reading(state, task);
 }
@@ -397,6 +440,7 @@ advance_lookup(ApigouvScanState *state, ApigouvTask *task)
 {
 	if (task->lookup.reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 		return;
+	apigouv_cache_pin(task->lookup.hold);
 	if (judge(state, task, &task->lookup))
 	{
 		count_page(state, &task->lookup);
@@ -658,6 +702,14 @@ ask_ahead(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *last)
 	}
 }
 
+/* All pages of a task have been read: give them to the cluster. */
+static void
+share_read(ApigouvScanState *state, const ApigouvTask *task)
+{
+	if (task->all_ours)
+		apigouv_cache_share(state->options, apigouv_fetch_secrets(state), task->read);
+}
+
 /*
  * end_page
  *		A page was read to its end: check it, and ask for what follows.
@@ -690,20 +742,26 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 				 : 0));
 	}
 	apigouv_page_ended(state, task, page, total);
+	page->reply->read_whole = true;
 	if (state->options->table->is_union && task->emitted == 0 &&
 		route->paging.style == APIGOUV_PAGING_NONE)
 	{
+		share_read(state, task);
 		make_row(task, &route->none, NULL, NULL, transfer);
 		return;
 	}
 
+	apigouv_cache_unpin(page->hold);
 	task->pages = list_delete_first(task->pages);
 	task->page_rows = 0;
 	old = MemoryContextSwitchTo(state->batch_cxt);
 	ask_ahead(state, task, page);
 	MemoryContextSwitchTo(old);
 	if (task->pages == NIL)
+	{
+		share_read(state, task);
 		task->state = APIGOUV_TASK_DONE;
+	}
 }
 
 /*
@@ -726,6 +784,7 @@ wait_for(ApigouvScanState *state, const ApigouvPage *page, size_t seen,
 			 reply->transfer->body_len > seen))
 	{
 		apigouv_http_pump(-1);
+		apigouv_cache_trim();
 		advance_window(state);
 	}
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
@@ -758,6 +817,8 @@ is_too_small(ApigouvScanState *state, ApigouvTask *task,
 	free_stream(&task->stream);
 	task->total = total;
 	task->pages = NIL;
+	apigouv_cache_unpin(page->hold);
+	task->read = NIL;			/* the read begins again, larger */
 	if (apigouv_page_next(state, task, page, &larger))
 		queue_page(state, task, &larger);
 	task->total = -1;			/* the larger page will tell its own */
@@ -785,6 +846,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	if (task->stream == NULL)
 	{
 		wait_for(state, page, 0, streaming);
+		apigouv_cache_pin(page->hold);
 		transfer = page->reply->transfer;
 		if (transfer->state == APIGOUV_TRANSFER_ENDED)
 		{
@@ -841,6 +903,40 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	}
 }
 
+/* Nothing of a task is read any more. */
+static void
+unpin_all(ApigouvTask *task)
+{
+	ListCell   *lc;
+
+	if (task->lookup.hold != NULL)
+		apigouv_cache_unpin(task->lookup.hold);
+	foreach(lc, task->pages)
+		apigouv_cache_unpin(((ApigouvPage *) lfirst(lc))->hold);
+}
+
+/*
+ * apigouv_fetch_stop
+ *		The scan ends, or begins anew, perhaps before its last row.
+ *
+ * A LIMIT or an EXISTS leaves replies half read or unread.  Those that are
+ * whole by themselves are worth keeping for the cluster all the same.
+ */
+void
+apigouv_fetch_stop(ApigouvScanState *state)
+{
+	if (state->options->cache_ttl_s == 0)
+		return;
+	for (int i = state->current; i < state->ntasks; i++)
+	{
+		ApigouvTask *task = &state->tasks[i];
+
+		if (task->state == APIGOUV_TASK_READING &&
+			task->sroute->route->paging.style == APIGOUV_PAGING_NONE)
+			share_read(state, task);
+	}
+}
+
 /* Go on with the tasks until there is a row; false at the end. */
 static bool
 next_row(ApigouvScanState *state, TupleTableSlot *slot)
@@ -867,6 +963,7 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				given = give_made_row(state, task, slot);
 				break;
 			case APIGOUV_TASK_DONE:
+				unpin_all(task);
 				state->current++;
 				if (state->may_stop_early)
 					state->window = Min(state->window * 2,

@@ -91,6 +91,7 @@ static const OptionRow option_rows[] = {
 	{"request_cost", ON_SERVER | ON_TABLE, KIND_NUMBER, false, 0, INT_MAX, IN_OPTIONS(request_cost)},
 	{"table", ON_TABLE, KIND_TEXT, false, 0, 0, IN_OPTIONS(table_name)},
 	{"rows", ON_TABLE, KIND_NUMBER, false, 0, INT_MAX, IN_OPTIONS(rows)},
+	{"cache_ttl_s", ON_SERVER | ON_TABLE, KIND_INTEGER, false, 0, 31536000, IN_OPTIONS(cache_ttl_s)},
 	{"derived", ON_TABLE, KIND_BOOLEAN, false, 0, 0, IN_OPTIONS(derived)},
 	{"column", ON_COLUMN, KIND_TEXT, false, 0, 0, NOWHERE},
 	{"token", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(token)},
@@ -408,6 +409,17 @@ without_final_slash(const char *url)
 	return copy;
 }
 
+/* Addresses that no option gave are the definition's. */
+static void
+complete_address(ApigouvOptions *options)
+{
+	options->base_url = without_final_slash(options->base_url
+											? options->base_url
+											: options->api->base_url);
+	if (options->token_url == NULL)
+		options->token_url = options->api->token_url;
+}
+
 /* Options of a server, with defaults; table fields are left empty. */
 static ApigouvOptions *
 read_server(ForeignServer *server)
@@ -434,12 +446,36 @@ read_server(ForeignServer *server)
 						server->servername)));
 	options->api = apigouv_apidef_api(options->api_name, false);
 	options->limits = apigouv_limit_parse(options->api, options->limits_text);
-	options->base_url = without_final_slash(options->base_url
-											? options->base_url
-											: options->api->base_url);
-	if (options->token_url == NULL)
-		options->token_url = options->api->token_url;
+	complete_address(options);
 	return options;
+}
+
+/*
+ * apigouv_option_address
+ *		Which API a server's options name, and where; false when none.
+ *
+ * For a server that may be gone from the catalogs: fills nothing else.
+ */
+bool
+apigouv_option_address(List *server_options, ApigouvOptions *options)
+{
+	memset(options, 0, sizeof(*options));
+	store_options(server_options, ON_SERVER, options);
+	if (options->api_name == NULL)
+		return false;
+	options->api = apigouv_apidef_api(options->api_name, true);
+	if (options->api == NULL)
+		return false;
+	complete_address(options);
+	return true;
+}
+
+/* The secrets that a user mapping's options hold, checked by nobody. */
+void
+apigouv_option_credentials(List *mapping_options, ApigouvSecrets *secrets)
+{
+	memset(secrets, 0, sizeof(*secrets));
+	store_options(mapping_options, ON_MAPPING, secrets);
 }
 
 /* A cost that no option gave is the definition's. */
@@ -464,23 +500,53 @@ apigouv_option_server(Oid serverid)
 }
 
 /*
+ * settle_ttl
+ *		Decide how long replies of a table are kept past the transaction.
+ *
+ * The table's option wins over the server's, which skips the tables that it
+ * cannot have been meant for.
+ */
+static void
+settle_ttl(ApigouvOptions *options, int server_ttl_s, Oid relid)
+{
+	const ApigouvTable *table = options->table;
+
+	if (options->cache_ttl_s < 0)
+		options->cache_ttl_s = table->may_be_kept ? server_ttl_s : 0;
+	if (options->cache_ttl_s == 0 || table->may_be_kept)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("cannot keep replies of foreign table \"%s\" past the transaction",
+					get_rel_name(relid)),
+			 table->holds_secrets
+			 ? errdetail("They hold links that open documents.")
+			 : errdetail("They hold personal data."),
+			 errhint("Drop option \"cache_ttl_s\" of the foreign table.")));
+}
+
+/*
  * apigouv_option_table
  *		Options of a foreign table and its server, in the current context.
  *
- * Raises ERRCODE_FDW_TABLE_NOT_FOUND when the API has no such table.
+ * Raises ERRCODE_FDW_TABLE_NOT_FOUND when the API has no such table,
+ * ERRCODE_INVALID_PARAMETER_VALUE when its replies cannot be kept as asked.
  */
 ApigouvOptions *
 apigouv_option_table(Oid relid)
 {
 	ForeignTable *table = GetForeignTable(relid);
 	ApigouvOptions *options = read_server(GetForeignServer(table->serverid));
+	int			server_ttl_s = options->cache_ttl_s;
 
+	options->cache_ttl_s = -1;	/* not given */
 	store_options(table->options, ON_TABLE, options);
 	default_cost(options);
 	if (options->table_name == NULL)
 		options->table_name = get_rel_name(relid);
 	options->table = apigouv_apidef_table(options->api, options->table_name,
 										  false);
+	settle_ttl(options, server_ttl_s, relid);
 	return options;
 }
 

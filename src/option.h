@@ -40,6 +40,7 @@ typedef struct ApigouvOptions
 	double		request_cost;
 	double		rows;			/* -1 when not given */
 	bool		derived;		/* derived conditions may be sent */
+	int			cache_ttl_s;	/* 0: replies go with the transaction */
 } ApigouvOptions;
 
 /* Secrets of a user mapping.  Strings are NULL when not given. */
@@ -56,6 +57,10 @@ extern ApigouvOptions *apigouv_option_table(Oid relid);
 extern char *apigouv_option_column(Oid relid, AttrNumber attnum);
 extern ApigouvSecrets *apigouv_option_secrets(const ApigouvOptions *options,
 											  Oid userid);
+extern bool apigouv_option_address(List *server_options,
+								   ApigouvOptions *options);
+extern void apigouv_option_credentials(List *mapping_options,
+									   ApigouvSecrets *secrets);
 extern void apigouv_option_http(const ApigouvOptions *options, Oid userid,
 								ApigouvHttpSettings *settings);
 
@@ -65,6 +70,9 @@ extern char *apigouv_object;
 extern char *apigouv_recipient;
 extern bool apigouv_enable_pushdown;
 extern int	apigouv_on_failure;
+extern int	apigouv_cache_size; /* kB */
+extern int	apigouv_keep_after_error_s;
+extern int	apigouv_shared_cache_size;	/* kB */
 
 #define APIGOUV_ON_FAILURE_ERROR	0
 #define APIGOUV_ON_FAILURE_ROW		1

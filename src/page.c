@@ -135,7 +135,7 @@ apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 
 /*
  * apigouv_page_forget
- *		Let the pages of a task be asked anew in this transaction.
+ *		Let the pages of a task be asked anew, whoever asks.
  *
  * To be called before an error that running the query again may cure.
  */
@@ -149,9 +149,12 @@ apigouv_page_forget(ApigouvTask *task)
 	task->asked = NIL;
 }
 
-/* Raise the error of a list that changed between two of its pages. */
-static void
-raise_changed(const ApigouvScanState *state, ApigouvTask *task)
+/*
+ * apigouv_page_changed
+ *		Raise the error of a list that changed between two of its pages.
+ */
+void
+apigouv_page_changed(const ApigouvScanState *state, ApigouvTask *task)
 {
 	apigouv_page_forget(task);
 	ereport(ERROR,
@@ -205,7 +208,7 @@ apigouv_page_ended(const ApigouvScanState *state, ApigouvTask *task,
 	if (paging->style == APIGOUV_PAGING_NONE)
 		return;
 	if (task->total >= 0 && total != task->total)
-		raise_changed(state, task);
+		apigouv_page_changed(state, task);
 	if (task->page_rows > page->size)
 		raise_surplus(state, task, page);
 	if (total < 0)				/* no total: a short page is the last */

@@ -174,6 +174,7 @@ apigouvReScanForeignScan(ForeignScanState *node)
 {
 	ApigouvScanState *state = node->fdw_state;
 
+	apigouv_fetch_stop(state);
 	state->begun = false;
 	state->ntasks = 0;
 	state->tasks = NULL;
@@ -194,6 +195,7 @@ apigouvEndForeignScan(ForeignScanState *node)
 
 	if (state == NULL)
 		return;
+	apigouv_fetch_stop(state);
 	table = RelationGetRelationName(state->rel);
 	if (state->counts.malformed > 0)
 		ereport(WARNING,

@@ -38,7 +38,9 @@ typedef struct ApigouvScanCounts
 {
 	int64		requests;		/* sent anew by this scan */
 	int64		attempts;
-	int64		cache_hits;
+	int64		cache_hits;		/* replies that the transaction had */
+	int64		kept_hits;		/* ... that a failed transaction had left */
+	int64		shared_hits;	/* ... of the cluster's files */
 	int64		pages;			/* replies read */
 	int64		bytes;
 	int64		duplicates;		/* rows dropped */
@@ -52,6 +54,7 @@ typedef struct ApigouvPage
 {
 	ApigouvBuilt built;
 	ApigouvReply *reply;
+	ApigouvHold *hold;			/* on the reply */
 	bool		begun;			/* its rows are being read */
 	bool		counted;		/* its transfer is in the counts */
 	bool		ours;			/* this scan sent it */
@@ -80,6 +83,8 @@ typedef struct ApigouvTask
 	ApigouvPage lookup;			/* the first request */
 	List	   *pages;			/* of ApigouvPage: the one read, then ahead */
 	List	   *asked;			/* of ApigouvReply: all so far */
+	List	   *read;			/* of ApigouvReply: its pages, in order */
+	bool		all_ours;		/* this task sent the requests of all pages */
 	ApigouvRowstream *stream;	/* of the page read; NULL between pages */
 	ApigouvRowstream *envelope; /* the same, read to its end beforehand */
 	int			page_rows;		/* rows met in the page read */
@@ -140,8 +145,7 @@ extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
 extern const ApigouvSecrets *apigouv_fetch_secrets(ApigouvScanState *state);
 extern int	apigouv_fetch_new_requests(ApigouvScanState *state,
 									   const ApigouvTask *task);
-extern bool apigouv_fetch_is_cached(ApigouvScanState *state,
-									const ApigouvBuilt *built);
+extern void apigouv_fetch_stop(ApigouvScanState *state);
 
 /* page.c */
 extern void apigouv_page_first(const ApigouvScanState *state,
@@ -152,5 +156,7 @@ extern void apigouv_page_ended(const ApigouvScanState *state,
 							   ApigouvTask *task, const ApigouvPage *page,
 							   int64 total);
 extern void apigouv_page_forget(ApigouvTask *task);
+extern void apigouv_page_changed(const ApigouvScanState *state,
+								 ApigouvTask *task) APIGOUV_NORETURN;
 
 #endif							/* APIGOUV_SCAN_STATE_H */

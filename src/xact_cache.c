@@ -10,6 +10,10 @@
  * credentials and the whole request, its purpose included, so two roles or
  * two purposes never share a reply.
  *
+ * A request that this transaction has not asked yet may be answered by what
+ * a failed transaction left (kept.c) or by the cluster's files
+ * (shared_cache.c), before it is sent.
+ *
  * Everything here lives under TopTransactionContext.  At the end of the
  * transaction all transfers are cancelled and forgotten.  A subtransaction
  * that aborts leaves the replies it obtained; a transfer that it leaves
@@ -17,15 +21,27 @@
  * no scan holds it, so that the same question is asked anew.  Scans are freed
  * after the abort was announced, hence the count of holders.
  *
+ * Bodies of replies that have ended count against cache_size.  Past it, those
+ * that nobody reads go to the transaction's temporary file, the longest
+ * unread first; whoever reads one pins it, which brings it back.  Replies
+ * that hold personal data or secrets stay in memory, and leave with the
+ * transaction.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "lib/stringinfo.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 
 #include "limit.h"
+#include "kept.h"
+#include "messages.h"
+#include "rowstream.h"
+#include "spill.h"
 #include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
@@ -45,13 +61,380 @@ static uint64 generation = 0;	/* of the cache, so that late holders know */
 /* replies first asked in a subtransaction that has not ended */
 static dlist_head nested = DLIST_STATIC_INIT(nested);
 
-/* A memory context's hold on a reply. */
-typedef struct Hold
+static dlist_head all_replies = DLIST_STATIC_INIT(all_replies);
+
+/* those whose body could go to the temporary file, the longest unread first */
+static dlist_head resident = DLIST_STATIC_INIT(resident);
+static size_t bytes_in_memory = 0;	/* of all replies that could */
+
+struct ApigouvHold
 {
 	ApigouvReply *reply;
 	uint64		generation;
+	bool		pinned;
 	MemoryContextCallback callback;
-} Hold;
+};
+
+/* ----------------------------------------------------------------
+ *		bodies: in memory, or in the temporary file
+ * ----------------------------------------------------------------
+ */
+
+/* Is a reply whole? */
+static bool
+is_sound(const ApigouvReply *reply)
+{
+	return reply->transfer->state == APIGOUV_TRANSFER_ENDED &&
+		reply->transfer->failure == APIGOUV_FAILURE_NONE;
+}
+
+static bool
+is_spilled(const ApigouvReply *reply)
+{
+	return reply->spilled_at >= 0 && reply->transfer->body == NULL;
+}
+
+/* The body of a reply counts no more: it goes, or is nobody's business. */
+static void
+leave_memory(ApigouvReply *reply)
+{
+	if (reply->is_resident)
+		dlist_delete(&reply->resident_node);
+	reply->is_resident = false;
+	bytes_in_memory -= reply->in_memory;
+	reply->in_memory = 0;
+}
+
+/*
+ * Count the body of a reply that has ended, and let it go to the file unless
+ * somebody reads it.  Neither raises nor allocates.
+ */
+static void
+enter_memory(ApigouvReply *reply)
+{
+	if (!reply->route->may_be_kept || !is_sound(reply) ||
+		reply->transfer->body == NULL)
+		return;
+	bytes_in_memory += reply->transfer->body_len - reply->in_memory;
+	reply->in_memory = reply->transfer->body_len;
+	if (reply->pins > 0 || reply->is_resident)
+		return;
+	dlist_push_tail(&resident, &reply->resident_node);
+	reply->is_resident = true;
+}
+
+/* Move a body to the temporary file, or drop it when it is there already. */
+static void
+spill(ApigouvReply *reply)
+{
+	ApigouvTransfer *transfer = reply->transfer;
+
+	if (reply->spilled_at < 0)
+	{
+		reply->spilled_at = apigouv_spill_write(transfer->body,
+												transfer->body_len);
+		reply->spilled_len = transfer->body_len;
+	}
+	leave_memory(reply);
+	free(transfer->body);
+	transfer->body = NULL;
+	transfer->body_len = 0;
+}
+
+/* Bring a body back from the file; malloc'd, NULL (errno is set) if not. */
+static char *
+load_spilled(const ApigouvReply *reply)
+{
+	char	   *body = malloc(reply->spilled_len + 1);
+
+	if (body == NULL)
+		return NULL;
+	body[reply->spilled_len] = '\0';
+	if (apigouv_spill_read(reply->spilled_at, body, reply->spilled_len))
+		return body;
+	free(body);
+	return NULL;
+}
+
+/*
+ * apigouv_cache_trim
+ *		Bring the replies in memory back under cache_size.
+ *
+ * To be called where many may have come.  Raises what the server raises when
+ * a temporary file cannot be written or is too large.
+ */
+void
+apigouv_cache_trim(void)
+{
+	size_t		bound = (size_t) apigouv_cache_size * 1024;
+
+	while (bytes_in_memory > bound && !dlist_is_empty(&resident))
+		spill(dlist_head_element(ApigouvReply, resident_node, &resident));
+}
+
+/*
+ * apigouv_cache_pin
+ *		Have the body of a reply in memory until it is unpinned, or its hold
+ *		ends.
+ */
+void
+apigouv_cache_pin(ApigouvHold *hold)
+{
+	ApigouvReply *reply = hold->reply;
+
+	if (hold->pinned)
+		return;
+	if (is_spilled(reply))
+	{
+		char	   *body = load_spilled(reply);
+
+		if (body == NULL)
+			ereport(ERROR,
+					(errcode_for_file_access(),
+					 errmsg("could not read from temporary file: %m")));
+		reply->transfer->body = body;
+		reply->transfer->body_len = reply->spilled_len;
+		enter_memory(reply);
+	}
+	if (reply->is_resident)
+		dlist_delete(&reply->resident_node);
+	reply->is_resident = false;
+	reply->pins++;
+	hold->pinned = true;
+}
+
+static void
+unpin(ApigouvHold *hold)
+{
+	if (!hold->pinned)
+		return;
+	hold->pinned = false;
+	hold->reply->pins--;
+	if (hold->reply->transfer != NULL)
+		enter_memory(hold->reply);
+}
+
+/*
+ * apigouv_cache_unpin
+ *		The body of a reply is not read any more, for now.
+ */
+void
+apigouv_cache_unpin(ApigouvHold *hold)
+{
+	unpin(hold);
+	apigouv_cache_trim();
+}
+
+/* ----------------------------------------------------------------
+ *		replies that were not sent in this transaction
+ * ----------------------------------------------------------------
+ */
+
+/* A transfer that has ended and brought what was saved; takes the body. */
+static ApigouvTransfer *
+restore_transfer(ApigouvSaved *saved)
+{
+	ApigouvTransfer *transfer = calloc(1, sizeof(ApigouvTransfer));
+
+	if (transfer == NULL)
+	{
+		free(saved->body);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	}
+	transfer->state = APIGOUV_TRANSFER_ENDED;
+	transfer->status = saved->status;
+	transfer->body = saved->body;
+	transfer->body_len = saved->body_len;
+	strlcpy(transfer->request_id, saved->request_id,
+			sizeof(transfer->request_id));
+	strlcpy(transfer->content_type, saved->content_type,
+			sizeof(transfer->content_type));
+	transfer->retry_after_s = -1;
+	transfer->limit_total = -1;
+	transfer->limit_remaining = -1;
+	transfer->limit_reset = -1;
+	transfer->replied_at = saved->received;
+	return transfer;
+}
+
+/* What a cache keeps of a reply, but its body. */
+static void
+save_head(const ApigouvReply *reply, ApigouvSaved *saved)
+{
+	const ApigouvTransfer *transfer = reply->transfer;
+
+	memset(saved, 0, sizeof(*saved));
+	saved->status = transfer->status;
+	strlcpy(saved->request_id, transfer->request_id,
+			sizeof(saved->request_id));
+	strlcpy(saved->content_type, transfer->content_type,
+			sizeof(saved->content_type));
+	saved->received = transfer->replied_at;
+	saved->body_len = is_spilled(reply) ? reply->spilled_len
+		: transfer->body_len;
+}
+
+/* Free the transfer of a reply, cancelled if it has not ended. */
+static void
+drop_transfer(ApigouvReply *reply)
+{
+	ApigouvTransfer *transfer = reply->transfer;
+
+	leave_memory(reply);
+	reply->transfer = NULL;
+	if (transfer->private != NULL)
+		apigouv_http_release(transfer);
+	else
+	{
+		free(transfer->body);
+		free(transfer);
+	}
+}
+
+/*
+ * is_final
+ *		Does a reply say what the API holds, or that it holds nothing?
+ *
+ * Then it is worth keeping; errors and what would be asked again are not.
+ * One that no scan has read to its end must be JSON at least.  Neither raises
+ * nor allocates: the judgement of an error's body does, and was made when it
+ * came.
+ */
+static bool
+is_final(const ApigouvReply *reply, const char *body, size_t len)
+{
+	ApigouvJudgement judgement;
+	ApigouvTransfer transfer;
+	ApigouvValue document;
+	const char *error;
+
+	if (!is_sound(reply))
+		return false;
+	if (reply->read_whole || reply->says_nothing)
+		return true;
+	if (reply->transfer->status >= 300)
+		return false;
+	transfer = *reply->transfer;
+	transfer.body = unconstify(char *, body);
+	transfer.body_len = len;
+	apigouv_reply_judge(reply->api, reply->route, &transfer, true,
+						&judgement);
+	switch (judgement.verdict)
+	{
+		case APIGOUV_REPLY_NO_ROW:
+		case APIGOUV_REPLY_ROW:
+			return true;
+		case APIGOUV_REPLY_ROWS:
+			return body != NULL &&
+				apigouv_value_parse(body, len, &document, &error);
+		default:
+			return false;
+	}
+}
+
+/* Take the body of a reply for another cache; malloc'd. */
+static bool
+take_body(ApigouvReply *reply, ApigouvSaved *saved)
+{
+	if (is_spilled(reply))
+	{
+		saved->body = load_spilled(reply);
+		return saved->body != NULL;
+	}
+	saved->body = reply->transfer->body;
+	leave_memory(reply);
+	reply->transfer->body = NULL;
+	reply->transfer->body_len = 0;
+	return true;
+}
+
+/*
+ * keep_replies
+ *		At the end of the transaction, keep what it has paid for if it failed,
+ *		and what an earlier failure left in any case.
+ *
+ * In the order of asking, as much as cache_size allows: the first page of a
+ * list is what a retry needs first.  What does not fit is freed before more
+ * is brought back from the temporary file.  Does not raise.
+ */
+static void
+keep_replies(bool failed)
+{
+	size_t		room = (size_t) apigouv_cache_size * 1024;
+	dlist_iter	iter;
+
+	if (apigouv_keep_after_error_s == 0 || proc_exit_inprogress)
+		return;
+	room -= Min(room, apigouv_kept_bytes());
+	dlist_foreach(iter, &all_replies)
+	{
+		ApigouvReply *reply = dlist_container(ApigouvReply, all_node,
+											  iter.cur);
+		ApigouvSaved saved;
+
+		if (reply->forgotten || reply->transfer == NULL ||
+			!reply->route->may_be_kept || !is_sound(reply) ||
+			reply->origin == APIGOUV_RING_SHARED ||
+			(reply->origin == APIGOUV_RING_SENT && !failed))
+			continue;
+		save_head(reply, &saved);
+		if (saved.body_len > room)
+		{
+			room = 0;			/* what follows would be of no use */
+			if (!is_spilled(reply))
+				drop_transfer(reply);
+			continue;
+		}
+		if (!take_body(reply, &saved))
+			continue;
+		if (is_final(reply, saved.body, saved.body_len))
+		{
+			room -= saved.body_len;
+			apigouv_kept_add(reply->key, reply->serverid, reply->table,
+							 &saved, reply->kept_since);
+		}
+		else
+			free(saved.body);
+	}
+}
+
+/* ----------------------------------------------------------------
+ *		ends of transactions and subtransactions
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Is this the end that an error has brought about?  The server forgets the
+ * statement's text before it recovers from an error, while a ROLLBACK that
+ * the user asked for is a statement under way: whoever rolls back wants to
+ * begin afresh.
+ */
+static bool
+is_failure(XactEvent event)
+{
+	return event == XACT_EVENT_ABORT && debug_query_string == NULL;
+}
+
+/* Free what is not in memory contexts.  Does not raise. */
+static void
+free_all(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &all_replies)
+	{
+		ApigouvReply *reply = dlist_container(ApigouvReply, all_node,
+											  iter.cur);
+
+		if (reply->transfer != NULL && reply->transfer->private == NULL)
+			drop_transfer(reply);
+		if (reply->set != NULL)
+			apigouv_shared_close(reply->set);
+	}
+	apigouv_http_abort_all();
+	apigouv_spill_close();
+}
 
 /* End of a transaction: nothing of it may stay. */
 static void
@@ -64,10 +447,15 @@ forget_all(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_PARALLEL_COMMIT:
 		case XACT_EVENT_PARALLEL_ABORT:
-			apigouv_http_abort_all();
+			if (cache != NULL)
+				keep_replies(is_failure(event));
+			free_all();
 			cache = NULL;
 			cache_cxt = NULL;
 			dlist_init(&nested);
+			dlist_init(&all_replies);
+			dlist_init(&resident);
+			bytes_in_memory = 0;
 			generation++;
 			break;
 		default:
@@ -84,22 +472,22 @@ leave_nested(ApigouvReply *reply)
 	reply->is_nested = false;
 }
 
+/* Let the next asking of this transaction send the request anew. */
+static void
+forget_here(ApigouvReply *reply)
+{
+	if (!reply->forgotten)
+		hash_search(cache, &reply->key, HASH_REMOVE, NULL);
+	reply->forgotten = true;
+}
+
 /* Cancel a transfer that nobody waits for, and forget its request. */
 static void
 discard_reply(ApigouvReply *reply)
 {
-	apigouv_cache_forget(reply);
+	forget_here(reply);
 	leave_nested(reply);
-	apigouv_http_release(reply->transfer);
-	reply->transfer = NULL;
-}
-
-/* Is a reply whole? */
-static bool
-is_sound(const ApigouvReply *reply)
-{
-	return reply->transfer->state == APIGOUV_TRANSFER_ENDED &&
-		reply->transfer->failure == APIGOUV_FAILURE_NONE;
+	drop_transfer(reply);
 }
 
 /*
@@ -125,7 +513,8 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 		reply->subid = parent;
 		if (parent == TopSubTransactionId)
 			leave_nested(reply);
-		if (event == SUBXACT_EVENT_COMMIT_SUB || is_sound(reply))
+		if (event == SUBXACT_EVENT_COMMIT_SUB || reply->transfer == NULL ||
+			is_sound(reply))
 			continue;
 		if (reply->users == 0)
 			discard_reply(reply);
@@ -138,27 +527,33 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 static void
 release_hold(void *arg)
 {
-	Hold	   *hold = arg;
+	ApigouvHold *hold = arg;
 
-	if (hold->generation == generation)
-		hold->reply->users--;
+	if (hold->generation != generation)
+		return;
+	unpin(hold);
+	if (--hold->reply->users == 0 && hold->reply->forgotten &&
+		hold->reply->transfer != NULL)
+		discard_reply(hold->reply);
 }
 
 /*
  * apigouv_cache_hold
  *		Let a reply be held until a memory context is reset.
  */
-void
+ApigouvHold *
 apigouv_cache_hold(ApigouvReply *reply, MemoryContext cxt)
 {
-	Hold	   *hold = MemoryContextAlloc(cxt, sizeof(Hold));
+	ApigouvHold *hold = MemoryContextAlloc(cxt, sizeof(ApigouvHold));
 
 	hold->reply = reply;
 	hold->generation = generation;
+	hold->pinned = false;
 	hold->callback.func = release_hold;
 	hold->callback.arg = hold;
 	MemoryContextRegisterResetCallback(cxt, &hold->callback);
 	reply->users++;
+	return hold;
 }
 
 /*
@@ -178,6 +573,7 @@ apigouv_cache_prepare(void)
 	}
 	if (cache != NULL)
 		return;
+	(void) apigouv_kept_bytes();	/* drops what is past its time */
 	cache_cxt = AllocSetContextCreate(TopTransactionContext,
 									  "apigouv_fdw replies",
 									  ALLOCSET_DEFAULT_SIZES);
@@ -185,14 +581,31 @@ apigouv_cache_prepare(void)
 							cache_cxt);
 }
 
-/* Retry hook of the replies kept here. */
+/* ----------------------------------------------------------------
+ *		asking
+ * ----------------------------------------------------------------
+ */
+
+/* Retry hook of the replies kept here; takes note of one that is final. */
 static bool
 retry_reply(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 {
-	const ApigouvReply *reply = arg;
+	ApigouvReply *reply = arg;
+	ApigouvJudgement judgement;
 
-	return apigouv_reply_wants_retry(reply->api, reply->route, reply->retries,
-									 transfer, delay_ms);
+	if (apigouv_reply_wants_retry(reply->api, reply->route, reply->retries,
+								  transfer, delay_ms))
+		return true;
+	if (reply->transfer == transfer)
+		enter_memory(reply);
+	if (transfer->failure == APIGOUV_FAILURE_NONE && transfer->status >= 300)
+	{
+		apigouv_reply_judge(reply->api, reply->route, transfer, true,
+							&judgement);
+		reply->says_nothing = judgement.verdict == APIGOUV_REPLY_NO_ROW ||
+			judgement.verdict == APIGOUV_REPLY_ROW;
+	}
+	return false;
 }
 
 /* Text that identifies a request and who makes it. */
@@ -256,38 +669,169 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 }
 
 /*
+ * find_kept
+ *		Take the reply from what a failed transaction left.
+ *
+ * A later page only where the first came from there as well: a page must not
+ * be older than those before it.
+ */
+static bool
+find_kept(ApigouvReply *reply, const ApigouvReply *first)
+{
+	ApigouvSaved saved;
+
+	if (apigouv_keep_after_error_s == 0 || !reply->route->may_be_kept ||
+		(first != NULL && first->origin != APIGOUV_RING_KEPT) ||
+		!apigouv_kept_take(reply->key, &saved, &reply->kept_since))
+		return false;
+	reply->transfer = restore_transfer(&saved);
+	reply->origin = APIGOUV_RING_KEPT;
+	return true;
+}
+
+/* Take the first reply of a read from the cluster's files. */
+static bool
+find_first(ApigouvReply *reply, const ApigouvOptions *options)
+{
+	MemoryContext old = MemoryContextSwitchTo(cache_cxt);
+	ApigouvSharedSet *set = apigouv_shared_open(&reply->name,
+												options->cache_ttl_s);
+	ApigouvSaved saved;
+
+	MemoryContextSwitchTo(old);
+	if (set == NULL)
+		return false;
+	if (!apigouv_shared_read(set, &reply->name, options->response_max_bytes,
+							 &saved))
+	{
+		apigouv_shared_close(set);
+		return false;
+	}
+	if (apigouv_shared_set_size(set) == 1)
+		apigouv_shared_close(set);
+	reply->set = set;
+	reply->is_shared = true;
+	reply->transfer = restore_transfer(&saved);
+	reply->origin = APIGOUV_RING_SHARED;
+	return true;
+}
+
+/* Take another page of a read whose first page came from the files. */
+static bool
+find_next(ApigouvReply *reply, const ApigouvOptions *options,
+		  const ApigouvReply *first)
+{
+	ApigouvSaved saved;
+
+	if (!apigouv_shared_read(first->set, &reply->name,
+							 options->response_max_bytes, &saved))
+		return false;
+	reply->transfer = restore_transfer(&saved);
+	reply->origin = APIGOUV_RING_SHARED;
+	return true;
+}
+
+/*
+ * bring
+ *		Bring a reply that this transaction has not asked for yet: from a
+ *		cache, or by sending its request.
+ *
+ * False when its first page came from the cluster's files, which hold no
+ * such page.
+ */
+static bool
+bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
+	  const ApigouvSecrets *secrets, const ApigouvBuilt *built,
+	  const ApigouvReply *first)
+{
+	reply->has_name = options->cache_ttl_s > 0 &&
+		reply->route->may_be_kept &&
+		apigouv_shared_name(options, secrets, built, &reply->name);
+	if (first != NULL && first->set != NULL)
+		return reply->has_name && find_next(reply, options, first);
+	if (find_kept(reply, first) ||
+		(first == NULL && reply->has_name && find_first(reply, options)))
+		return true;
+	send_request(reply, options, userid, secrets, built, 0);
+	return true;
+}
+
+/* A reply of this transaction, not brought yet. */
+static ApigouvReply *
+new_reply(const ApigouvOptions *options, const ApigouvRoute *route,
+		  const char *key)
+{
+	ApigouvReply *reply = MemoryContextAllocZero(cache_cxt,
+												 sizeof(ApigouvReply));
+
+	reply->key = MemoryContextStrdup(cache_cxt, key);
+	reply->api = options->api;
+	reply->route = route;
+	reply->table = options->table->name;
+	reply->serverid = options->serverid;
+	reply->retries = options->retries;
+	reply->subid = GetCurrentSubTransactionId();
+	reply->spilled_at = -1;
+	return reply;
+}
+
+/*
  * apigouv_cache_has
  *		Would a request be answered without being sent?
+ *
+ * first: as for apigouv_cache_ask.
  */
 bool
 apigouv_cache_has(const ApigouvOptions *options,
-				  const ApigouvSecrets *secrets, const ApigouvBuilt *built)
+				  const ApigouvSecrets *secrets, const ApigouvRoute *route,
+				  const ApigouvBuilt *built, const ApigouvReply *first)
 {
 	char	   *key = make_key(options, secrets, built);
-	bool		found = cache != NULL &&
-	hash_search(cache, &key, HASH_FIND, NULL) != NULL;
+	ApigouvName name;
+	ApigouvSharedSet *set;
+	bool		found;
 
+	if (first != NULL && first->set != NULL)
+		return true;			/* else the read fails, and sends nothing */
+	found = cache != NULL &&
+		hash_search(cache, &key, HASH_FIND, NULL) != NULL;
+	if (!found && route->may_be_kept && apigouv_keep_after_error_s > 0 &&
+		(first == NULL || first->origin == APIGOUV_RING_KEPT))
+		found = apigouv_kept_has(key);
 	pfree(key);
-	return found;
+	if (found || first != NULL || !route->may_be_kept ||
+		options->cache_ttl_s <= 0 ||
+		!apigouv_shared_name(options, secrets, built, &name))
+		return found;
+	set = apigouv_shared_open(&name, options->cache_ttl_s);
+	if (set != NULL)
+		apigouv_shared_close(set);
+	return set != NULL;
 }
 
 /*
  * apigouv_cache_ask
  *		The reply to a request, begun if this transaction has not asked yet.
  *
- * The result lives until the transaction ends.  May wait for an access token.
- * *was_there: the request was not sent anew.
+ * first: the reply that began the same read, for a later page; else NULL.
+ * *ring: where the reply was; APIGOUV_RING_SENT when its request is sent now.
+ *
+ * The result lives until the transaction ends.  NULL when the read began with
+ * kept pages that this one does not belong to: the read is to fail and all of
+ * it to be forgotten.  May wait for an access token.
  */
 ApigouvReply *
 apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 				  const ApigouvSecrets *secrets, const ApigouvRoute *route,
-				  const ApigouvBuilt *built, bool *was_there)
+				  const ApigouvBuilt *built, const ApigouvReply *first,
+				  ApigouvRing *ring)
 {
 	char	   *key = make_key(options, secrets, built);
 	CacheEntry *entry;
 	ApigouvReply *reply;
 
 	apigouv_cache_prepare();
+	apigouv_cache_trim();
 	entry = hash_search(cache, &key, HASH_FIND, NULL);
 	if (entry != NULL && entry->reply->suspect &&
 		entry->reply->users == 0 && !is_sound(entry->reply))
@@ -297,19 +841,17 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	}
 	if (entry != NULL)
 	{
-		*was_there = true;
+		*ring = APIGOUV_RING_XACT;
 		pfree(key);
 		return entry->reply;
 	}
 
-	*was_there = false;
-	reply = MemoryContextAllocZero(cache_cxt, sizeof(ApigouvReply));
-	reply->key = MemoryContextStrdup(cache_cxt, key);
-	reply->api = options->api;
-	reply->route = route;
-	reply->retries = options->retries;
-	reply->subid = GetCurrentSubTransactionId();
-	send_request(reply, options, userid, secrets, built, 0);
+	reply = new_reply(options, route, key);
+	dlist_push_tail(&all_replies, &reply->all_node);
+	pfree(key);
+	if (!bring(reply, options, userid, secrets, built, first))
+		return NULL;
+	*ring = reply->origin;
 	entry = hash_search(cache, &reply->key, HASH_ENTER, NULL);
 	entry->reply = reply;
 	if (reply->subid != TopSubTransactionId)
@@ -317,7 +859,7 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 		dlist_push_tail(&nested, &reply->node);
 		reply->is_nested = true;
 	}
-	pfree(key);
+	enter_memory(reply);
 	return reply;
 }
 
@@ -335,20 +877,95 @@ apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
 	reply->renewed = true;
 	send_request(reply, options, userid, secrets, built,
 				 reply->token_generation);
+	leave_memory(reply);
 	apigouv_http_release(refused);
 }
 
 /*
  * apigouv_cache_forget
- *		Let the next asking send the request anew.
+ *		Let the next asking send the request anew, whoever asks.
  *
  * Whoever holds the reply may go on reading it.
  */
 void
 apigouv_cache_forget(ApigouvReply *reply)
 {
-	if (reply->forgotten)
+	if (reply->is_shared)
+		apigouv_shared_remove(&reply->name);
+	reply->is_shared = false;
+	forget_here(reply);
+}
+
+/* ----------------------------------------------------------------
+ *		giving replies to the whole cluster
+ * ----------------------------------------------------------------
+ */
+
+/* Bodies of the replies that are written. */
+typedef struct Bodies
+{
+	List	   *replies;
+	char	   *loaded;			/* of the one being written; NULL = its own */
+} Bodies;
+
+/* An ApigouvBodyLoader: the body of a reply, from the file if need be. */
+static bool
+load_body(int i, ApigouvSaved *saved, void *arg)
+{
+	Bodies	   *bodies = arg;
+	const ApigouvReply *reply = list_nth(bodies->replies, i);
+
+	free(bodies->loaded);
+	bodies->loaded = NULL;
+	saved->body = reply->transfer->body;
+	if (is_spilled(reply))
+		saved->body = bodies->loaded = load_spilled(reply);
+	return saved->body != NULL || saved->body_len == 0;
+}
+
+/*
+ * apigouv_cache_share
+ *		Give the replies of one read, all of its pages, to the whole cluster.
+ *
+ * All must have been sent by this read, and have ended.  Whatever may not be
+ * kept, or cannot, is left out without error.
+ */
+void
+apigouv_cache_share(const ApigouvOptions *options,
+					const ApigouvSecrets *secrets, List *replies)
+{
+	ApigouvSharedPage *pages;
+	ApigouvTags tags;
+	Bodies		bodies = {replies, NULL};
+	int			n = list_length(replies);
+	ApigouvReply *first;
+	bool		wanted = options->cache_ttl_s > 0 && n > 0;
+	ListCell   *lc;
+
+	foreach(lc, replies)
+	{
+		const ApigouvReply *reply = lfirst(lc);
+
+		wanted = wanted && reply->has_name && !reply->forgotten &&
+			reply->origin == APIGOUV_RING_SENT &&
+			is_final(reply, reply->transfer->body,
+					 reply->transfer->body_len);
+	}
+	if (!wanted ||
+		!apigouv_shared_tags(options, secrets, options->table->name, &tags))
 		return;
-	reply->forgotten = true;
-	hash_search(cache, &reply->key, HASH_REMOVE, NULL);
+	pages = palloc0(sizeof(ApigouvSharedPage) * n);
+	for (int i = 0; i < n; i++)
+	{
+		const ApigouvReply *reply = list_nth(replies, i);
+
+		pages[i].name = reply->name;
+		save_head(reply, &pages[i].saved);
+	}
+	first = linitial(replies);
+	if (apigouv_shared_store(&tags, options->cache_ttl_s, n, pages,
+							 load_body, &bodies))
+		first->is_shared = true;
+	free(bodies.loaded);
+	pfree(pages);
 }

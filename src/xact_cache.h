@@ -12,6 +12,16 @@
 
 #include "reply.h"
 #include "request.h"
+#include "shared_cache.h"
+
+/* Where a reply came from, when it was asked for. */
+typedef enum ApigouvRing
+{
+	APIGOUV_RING_SENT,			/* nowhere: its request is sent */
+	APIGOUV_RING_XACT,			/* this transaction had asked before */
+	APIGOUV_RING_KEPT,			/* a transaction that failed left it */
+	APIGOUV_RING_SHARED			/* the cluster's files */
+} ApigouvRing;
 
 /* A request of this transaction and its transfer. */
 typedef struct ApigouvReply
@@ -19,8 +29,10 @@ typedef struct ApigouvReply
 	const char *key;
 	const ApigouvApi *api;
 	const ApigouvRoute *route;
+	const char *table;			/* its name in the definition */
+	Oid			serverid;
 	int			retries;
-	ApigouvTransfer *transfer;
+	ApigouvTransfer *transfer;	/* with its body while pinned */
 	uint32		token_generation;	/* of the token it was sent with */
 	bool		renewed;		/* sent again with a new token */
 	bool		forgotten;		/* a newer one stands under the same key */
@@ -29,7 +41,27 @@ typedef struct ApigouvReply
 	dlist_node	node;			/* if is_nested */
 	bool		is_nested;		/* its subtransaction has not ended */
 	bool		suspect;		/* its subtransaction aborted meanwhile */
+
+	ApigouvRing origin;			/* never APIGOUV_RING_XACT */
+	int64		kept_since;		/* of a KEPT one */
+	dlist_node	all_node;		/* in the order of asking */
+	int			pins;			/* who reads the body now */
+	size_t		in_memory;		/* bytes counted against cache_size */
+	bool		is_resident;	/* counted, and not pinned */
+	dlist_node	resident_node;	/* if is_resident */
+	off_t		spilled_at;		/* in the temporary file; -1 = not there */
+	size_t		spilled_len;
+	bool		read_whole;		/* a scan has read it to its end */
+	bool		says_nothing;	/* an error's status that means "no row" */
+
+	bool		has_name;		/* may go to the cluster's files */
+	bool		is_shared;		/* stands in them as the first of its set */
+	ApigouvName name;
+	ApigouvSharedSet *set;		/* it came from, as the first; or NULL */
 } ApigouvReply;
+
+/* A memory context's hold on a reply. */
+typedef struct ApigouvHold ApigouvHold;
 
 extern void apigouv_cache_prepare(void);
 extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
@@ -37,15 +69,25 @@ extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
 									   const ApigouvSecrets *secrets,
 									   const ApigouvRoute *route,
 									   const ApigouvBuilt *built,
-									   bool *was_there);
+									   const ApigouvReply *first,
+									   ApigouvRing *ring);
 extern bool apigouv_cache_has(const ApigouvOptions *options,
 							  const ApigouvSecrets *secrets,
-							  const ApigouvBuilt *built);
-extern void apigouv_cache_hold(ApigouvReply *reply, MemoryContext cxt);
+							  const ApigouvRoute *route,
+							  const ApigouvBuilt *built,
+							  const ApigouvReply *first);
+extern ApigouvHold *apigouv_cache_hold(ApigouvReply *reply,
+									   MemoryContext cxt);
+extern void apigouv_cache_pin(ApigouvHold *hold);
+extern void apigouv_cache_unpin(ApigouvHold *hold);
+extern void apigouv_cache_trim(void);
 extern void apigouv_cache_renew(ApigouvReply *reply,
 								const ApigouvOptions *options, Oid userid,
 								const ApigouvSecrets *secrets,
 								const ApigouvBuilt *built);
 extern void apigouv_cache_forget(ApigouvReply *reply);
+extern void apigouv_cache_share(const ApigouvOptions *options,
+								const ApigouvSecrets *secrets,
+								List *replies);
 
 #endif							/* APIGOUV_XACT_CACHE_H */

@@ -1,0 +1,285 @@
+/*-------------------------------------------------------------------------
+ *
+ * cache_purge.c
+ *		Removing kept replies: the SQL function, and changes of the objects
+ *		they were read through.
+ *
+ * Files of the cluster's cache name no database and no object.  What a server
+ * has kept is found by keyed hashes of its address and of the credentials of
+ * its user mappings; so a purge by the owner of a server reaches the replies
+ * that this server can read, and no others.
+ *
+ * Changes are seen by two event triggers of the extension, for the commands
+ * that concern servers, user mappings and foreign tables; other commands do
+ * not even load the library.  A row that the command has removed or replaced
+ * is still in its catalog, dead: there the old address and credentials are.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/event_trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "kept.h"
+#include "messages.h"
+#include "shared_cache.h"
+
+PG_FUNCTION_INFO_V1(apigouv_clear_cache);
+PG_FUNCTION_INFO_V1(apigouv_cache_ddl);
+
+/* The options in a column of a catalog's row. */
+static List *
+options_of(HeapTuple tuple, AttrNumber attnum, Relation catalog)
+{
+	bool		isnull;
+	Datum		options = heap_getattr(tuple, attnum,
+									   RelationGetDescr(catalog), &isnull);
+
+	return isnull ? NIL : untransformRelOptions(options);
+}
+
+/* What to do with each row found; server: of the row before, NULL if none. */
+typedef void (*RowUser) (HeapTuple tuple, Relation catalog, void *arg);
+
+/*
+ * for_each_row
+ *		Look at the rows of a catalog where one column has a value.
+ *
+ * dead: those that this transaction has removed or replaced as well.
+ */
+static void
+for_each_row(Oid catalogid, Oid indexid, AttrNumber attnum, Oid value,
+			 bool dead, RowUser use, void *arg)
+{
+	Relation	catalog = table_open(catalogid, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(value));
+	scan = systable_beginscan(catalog, indexid, OidIsValid(indexid),
+							  dead ? SnapshotAny : NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		use(tuple, catalog, arg);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
+/* A purge of what one server can read. */
+typedef struct Purge
+{
+	Oid			serverid;
+	const char *table;			/* its name in the definition; NULL = all */
+	bool		dead;			/* objects that are gone as well */
+	const ApigouvOptions *options;
+	int64		removed;
+} Purge;
+
+/* A RowUser: what a user mapping's credentials have brought. */
+static void
+purge_mapping(HeapTuple tuple, Relation catalog, void *arg)
+{
+	Purge	   *purge = arg;
+	ApigouvSecrets secrets;
+	ApigouvTags tags;
+
+	apigouv_option_credentials(options_of(tuple,
+										  Anum_pg_user_mapping_umoptions,
+										  catalog), &secrets);
+	if (apigouv_shared_tags(purge->options, &secrets,
+							purge->table ? purge->table : "", &tags))
+		purge->removed += apigouv_shared_purge(&tags, purge->table != NULL);
+}
+
+/* A RowUser: what a server has brought, whatever the credentials. */
+static void
+purge_server_row(HeapTuple tuple, Relation catalog, void *arg)
+{
+	Purge	   *purge = arg;
+	ApigouvOptions options;
+	ApigouvSecrets nobody = {0};
+	ApigouvTags tags;
+
+	if (!apigouv_option_address(options_of(tuple,
+										   Anum_pg_foreign_server_srvoptions,
+										   catalog), &options))
+		return;
+	purge->options = &options;
+	if (options.api->auth == APIGOUV_AUTH_NONE)
+	{
+		if (apigouv_shared_tags(&options, &nobody,
+								purge->table ? purge->table : "", &tags))
+			purge->removed += apigouv_shared_purge(&tags,
+												   purge->table != NULL);
+		return;
+	}
+	/* there is no index on the server alone */
+	for_each_row(UserMappingRelationId, InvalidOid,
+				 Anum_pg_user_mapping_umserver, purge->serverid,
+				 purge->dead, purge_mapping, purge);
+}
+
+/* Purge what a server can read; returns the number of replies. */
+static int64
+purge_server(Oid serverid, const char *table, bool dead)
+{
+	Purge		purge = {serverid, table, dead, NULL, 0};
+
+	if (apigouv_shared_in_use())
+		for_each_row(ForeignServerRelationId, ForeignServerOidIndexId,
+					 Anum_pg_foreign_server_oid, serverid, dead,
+					 purge_server_row, &purge);
+	return purge.removed + apigouv_kept_clear(serverid, table);
+}
+
+/* The table of the definition that a foreign table of a server reads. */
+static char *
+table_of(Oid relid, Oid serverid)
+{
+	if (get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE ||
+		GetForeignTable(relid)->serverid != serverid)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a foreign table of this server",
+						get_rel_name(relid))));
+	return apigouv_option_table(relid)->table_name;
+}
+
+/*
+ * apigouv_clear_cache(server name, "table" regclass) returns bigint
+ *		Remove kept replies; returns how many there were.
+ *
+ * Those of the whole cluster, and those that a failed transaction has left
+ * in this session.  Without a server: all of them, for superusers.
+ */
+Datum
+apigouv_clear_cache(PG_FUNCTION_ARGS)
+{
+	ForeignServer *server;
+	char	   *table = NULL;
+
+	if (PG_ARGISNULL(0))
+	{
+		if (!PG_ARGISNULL(1))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("a foreign table is given without its server")));
+		if (!superuser())
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("permission denied to clear the cache of all servers"),
+					 errhint("Only a superuser may; the owner of a server may name it.")));
+		PG_RETURN_INT64(apigouv_shared_purge(NULL, false) +
+						apigouv_kept_clear(InvalidOid, NULL));
+	}
+	server = GetForeignServerByName(NameStr(*PG_GETARG_NAME(0)), false);
+	if (!apigouv_owns_server(server->serverid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FOREIGN_SERVER,
+					   server->servername);
+	(void) apigouv_option_server(server->serverid); /* one of ours */
+	if (!PG_ARGISNULL(1))
+		table = table_of(PG_GETARG_OID(1), server->serverid);
+	PG_RETURN_INT64(purge_server(server->serverid, table, false));
+}
+
+/* A RowUser: purge the server that a user mapping was for. */
+static void
+purge_server_of_mapping(HeapTuple tuple, Relation catalog, void *arg)
+{
+	(void) purge_server(((Form_pg_user_mapping) GETSTRUCT(tuple))->umserver,
+						NULL, true);
+}
+
+/* A RowUser: purge the server that a foreign table was of. */
+static void
+purge_server_of_table(HeapTuple tuple, Relation catalog, void *arg)
+{
+	(void) purge_server(((Form_pg_foreign_table) GETSTRUCT(tuple))->ftserver,
+						NULL, true);
+}
+
+/* Purge what was read through an object that has changed or is gone. */
+static void
+purge_object(Oid classid, Oid objectid)
+{
+	switch (classid)
+	{
+		case ForeignServerRelationId:
+			(void) purge_server(objectid, NULL, true);
+			break;
+		case UserMappingRelationId:
+			for_each_row(UserMappingRelationId, UserMappingOidIndexId,
+						 Anum_pg_user_mapping_oid, objectid, true,
+						 purge_server_of_mapping, NULL);
+			break;
+		case RelationRelationId:
+			for_each_row(ForeignTableRelationId, ForeignTableRelidIndexId,
+						 Anum_pg_foreign_table_ftrelid, objectid, true,
+						 purge_server_of_table, NULL);
+			break;
+	}
+}
+
+/*
+ * apigouv_cache_ddl() returns event_trigger
+ *		Purge what was read through the objects that a command has changed.
+ */
+Datum
+apigouv_cache_ddl(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
+	MemoryContext cxt = CurrentMemoryContext;
+	List	   *classes = NIL;
+	List	   *objects = NIL;
+	ListCell   *lc;
+	ListCell   *lo;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function is called by an event trigger only")));
+	SPI_connect();
+	if (SPI_execute(strcmp(data->event, "sql_drop") == 0
+					? "SELECT classid, objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+					: "SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the objects of a command");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		bool		isnull;
+		Datum		class = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1,
+										  &isnull);
+		Datum		object = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2,
+										   &isnull);
+		MemoryContext old = MemoryContextSwitchTo(cxt);
+
+		classes = lappend_oid(classes, DatumGetObjectId(class));
+		objects = lappend_oid(objects, DatumGetObjectId(object));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	forboth(lc, classes, lo, objects)
+		purge_object(lfirst_oid(lc), lfirst_oid(lo));
+	PG_RETURN_NULL();
+}

@@ -1,0 +1,902 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared_cache.c
+ *		Replies kept for the whole cluster, in files.
+ *
+ * One file holds the replies of one read: one reply, or all pages of a list.
+ * So pages of different ages never meet: a read takes all its pages from one
+ * file, or none.  The file is named by a keyed hash of its first request, and
+ * holds the hashes of the others.
+ *
+ * Files need no preloading, serve read-only transactions and standbys, and
+ * outlive a restart.  They are in pg_stat_tmp, which base backups leave out.
+ *
+ * Rules that no single function shows:
+ *
+ * - A file is written aside and renamed: a reader sees all of it or nothing.
+ *	 It is never changed afterwards.  Whoever dies while writing leaves a file
+ *	 that the next sweep removes.
+ *
+ * - What cannot be read, is damaged, past its time, or dated in the future is
+ *	 removed, and counts as absent.
+ *
+ * - Nothing raises because of a file: a cache that cannot be written must not
+ *	 fail a query.  The session is warned once.
+ *
+ * - Age is measured by the clock of the day and, within one boot, by a clock
+ *	 that never goes back: an old reply does not get younger when the clock of
+ *	 the day is set back.
+ *
+ * - The file's own time (mtime) is when its replies expire, so that a sweep
+ *	 opens none.
+ *
+ * Not here: which replies may be kept (xact_cache.c), whose (cache_purge.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "common/hmac.h"
+#include "common/sha2.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "storage/fd.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "messages.h"
+#include "shared_cache.h"
+
+#define CACHE_DIR "pg_stat_tmp/apigouv_fdw"
+#define KEY_FILE CACHE_DIR "/key"
+#define KEY_BYTES 32
+
+/* "agvc", read as a number, so that the byte order is part of it */
+#define FILE_MAGIC 0x61677663
+#define FILE_VERSION 1
+
+/* Replies of one file, at most. */
+#define MAX_PAGES 100000
+
+/* Age of a file being written after which its writer has given up, in s. */
+#define WRITING_S 600
+
+/* Part of the bound that a session writes before it looks at the whole. */
+#define SWEEP_PART 16
+
+/* The beginning of a file.  Zeroed, then filled; no padding is read. */
+typedef struct FileHeader
+{
+	uint32		magic;
+	uint32		version;
+	pg_crc32c	crc;			/* of what follows here and of the entries */
+	int32		npages;
+	int64		size;			/* of the whole file */
+	TimestampTz received;		/* the first reply */
+	TimestampTz expires;
+	int64		boot_received_us;	/* received, on the clock since the boot */
+	char		boot_id[40];
+	uint8		first[APIGOUV_NAME_BYTES];
+	ApigouvTags tags;
+} FileHeader;
+
+/* One per reply, after the header; the bodies come after all of them. */
+typedef struct FileEntry
+{
+	ApigouvName name;
+	int64		offset;
+	int64		len;
+	TimestampTz received;
+	int32		status;
+	pg_crc32c	crc;			/* of the body */
+	char		content_type[64];
+	char		request_id[128];
+} FileEntry;
+
+struct ApigouvSharedSet
+{
+	int			fd;				/* -1: closed */
+	char		path[MAXPGPATH];
+	int			npages;
+	FileEntry  *entries;
+};
+
+static bool warned = false;		/* this session, that nothing can be kept */
+static int64 known_bytes = -1;	/* of all files; -1 = not looked yet */
+
+/* ----------------------------------------------------------------
+ *		clocks, messages
+ * ----------------------------------------------------------------
+ */
+
+/* Microseconds since the boot, on a clock that never goes back. */
+static int64
+boot_us(void)
+{
+	struct timespec now;
+
+	if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+		return 0;
+	return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* A text that another boot does not have; empty where there is none. */
+static const char *
+boot_id(void)
+{
+	static char id[40] = "";
+	static bool known = false;
+	int			fd;
+	ssize_t		n;
+
+	if (known)
+		return id;
+	known = true;
+	fd = BasicOpenFile("/proc/sys/kernel/random/boot_id", O_RDONLY);
+	if (fd < 0)
+		return id;
+	n = read(fd, id, sizeof(id) - 1);
+	id[Max(n, 0)] = '\0';
+	close(fd);
+	return id;
+}
+
+/* Tell once that replies cannot be kept; errno says why. */
+static void
+warn_once(const char *path)
+{
+	if (warned)
+		return;
+	warned = true;
+	ereport(WARNING,
+			(errcode_for_file_access(),
+			 errmsg("could not keep replies in file \"%s\": %m", path),
+			 errdetail("Queries go on without them.")));
+}
+
+/* ----------------------------------------------------------------
+ *		files
+ * ----------------------------------------------------------------
+ */
+
+/* Read exactly so many bytes. */
+static bool
+read_all(int fd, void *bytes, size_t len, off_t at)
+{
+	size_t		done = 0;
+
+	while (done < len)
+	{
+		ssize_t		n = pread(fd, (char *) bytes + done, len - done,
+							  at + (off_t) done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		done += n;
+	}
+	return true;
+}
+
+/* Write exactly so many bytes. */
+static bool
+write_all(int fd, const void *bytes, size_t len, off_t at)
+{
+	size_t		done = 0;
+
+	while (done < len)
+	{
+		ssize_t		n = pwrite(fd, (const char *) bytes + done, len - done,
+							   at + (off_t) done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+		{
+			if (n == 0)
+				errno = ENOSPC;
+			return false;
+		}
+		done += n;
+	}
+	return true;
+}
+
+/* Make the directory unless it is there. */
+static bool
+make_dir(void)
+{
+	return mkdir(CACHE_DIR, S_IRWXU) == 0 || errno == EEXIST;
+}
+
+/* Read the cluster's key. */
+static bool
+read_key(uint8 *key)
+{
+	struct stat st;
+	int			fd = BasicOpenFilePerm(KEY_FILE, O_RDONLY | PG_BINARY, 0);
+	bool		ok;
+
+	if (fd < 0)
+		return false;
+	ok = fstat(fd, &st) == 0 && st.st_size == KEY_BYTES &&
+		read_all(fd, key, KEY_BYTES, 0);
+	close(fd);
+	if (!ok)
+	{
+		unlink(KEY_FILE);		/* damaged: what it named is out of reach */
+		errno = ENOENT;
+	}
+	return ok;
+}
+
+/* A path of our own for a file being written. */
+static void
+temporary_path(char *path)
+{
+	static uint32 n = 0;
+
+	snprintf(path, MAXPGPATH, "%s/tmp.%d.%u", CACHE_DIR, MyProcPid, ++n);
+}
+
+/*
+ * Make the cluster's key, unless another session is first: a link is made
+ * only where there is no file.
+ */
+static bool
+make_key(uint8 *key)
+{
+	char		path[MAXPGPATH];
+	uint8		fresh[KEY_BYTES];
+	int			fd;
+	bool		ok;
+
+	if (!make_dir() || !pg_strong_random(fresh, sizeof(fresh)))
+		return false;
+	temporary_path(path);
+	unlink(path);				/* of a process that had our number */
+	fd = BasicOpenFilePerm(path, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
+						   S_IRUSR | S_IWUSR);
+	if (fd < 0)
+		return false;
+	ok = write_all(fd, fresh, sizeof(fresh), 0) && fsync(fd) == 0;
+	close(fd);
+	ok = ok && (link(path, KEY_FILE) == 0 || errno == EEXIST);
+	unlink(path);
+	return ok && read_key(key);
+}
+
+/* The cluster's key, made if need be. */
+static bool
+cluster_key(uint8 *key)
+{
+	if (apigouv_shared_cache_size == 0)
+		return false;
+	if (read_key(key))
+		return true;
+	if (errno == ENOENT && make_key(key))
+		return true;
+	warn_once(KEY_FILE);
+	return false;
+}
+
+bool
+apigouv_shared_in_use(void)
+{
+	return access(KEY_FILE, F_OK) == 0;
+}
+
+/* ----------------------------------------------------------------
+ *		names
+ * ----------------------------------------------------------------
+ */
+
+/* A keyed hash being computed.  ok: so far. */
+typedef struct Hash
+{
+	pg_hmac_ctx *ctx;
+	bool		ok;
+} Hash;
+
+static Hash
+hash_begin(const char *what)
+{
+	Hash		hash;
+	uint8		key[KEY_BYTES];
+
+	hash.ctx = NULL;
+	hash.ok = cluster_key(key);
+	if (!hash.ok)
+		return hash;
+	hash.ctx = pg_hmac_create(PG_SHA256);
+	hash.ok = hash.ctx != NULL &&
+		pg_hmac_init(hash.ctx, key, sizeof(key)) >= 0 &&
+		pg_hmac_update(hash.ctx, (const uint8 *) what,
+					   strlen(what) + 1) >= 0;
+	return hash;
+}
+
+/* Add a text with its end, so that texts cannot run into each other. */
+static void
+hash_text(Hash *hash, const char *text)
+{
+	static const uint8 absent = 1;
+
+	if (!hash->ok)
+		return;
+	if (text == NULL)
+		hash->ok = pg_hmac_update(hash->ctx, &absent, 1) >= 0;
+	else
+		hash->ok = pg_hmac_update(hash->ctx, (const uint8 *) text,
+								  strlen(text) + 1) >= 0;
+}
+
+/* Give the first bytes of the hash. */
+static bool
+hash_end(Hash *hash, uint8 *bytes, size_t len)
+{
+	uint8		all[PG_SHA256_DIGEST_LENGTH];
+
+	if (hash->ok)
+		hash->ok = pg_hmac_final(hash->ctx, all, sizeof(all)) >= 0;
+	if (hash->ctx != NULL)
+		pg_hmac_free(hash->ctx);
+	if (hash->ok)
+		memcpy(bytes, all, len);
+	return hash->ok;
+}
+
+/* The credentials themselves: who shares them shares replies. */
+static void
+hash_credentials(Hash *hash, const ApigouvOptions *options,
+				 const ApigouvSecrets *secrets)
+{
+	hash_text(hash, secrets->token);
+	hash_text(hash, secrets->client_id);
+	hash_text(hash, secrets->client_secret);
+	hash_text(hash, secrets->client_id ? options->token_url : NULL);
+}
+
+bool
+apigouv_shared_name(const ApigouvOptions *options,
+					const ApigouvSecrets *secrets, const ApigouvBuilt *built,
+					ApigouvName *name)
+{
+	Hash		hash = hash_begin("request");
+	ListCell   *lc;
+
+	hash_text(&hash, options->api->name);
+	hash_text(&hash, options->base_url);
+	hash_credentials(&hash, options, secrets);
+	hash_text(&hash, built->post ? "POST" : "GET");
+	hash_text(&hash, built->url);
+	foreach(lc, built->headers)
+		hash_text(&hash, lfirst(lc));
+	hash_text(&hash, NULL);
+	hash_text(&hash, built->body);
+	return hash_end(&hash, name->bytes, sizeof(name->bytes));
+}
+
+bool
+apigouv_shared_tags(const ApigouvOptions *options,
+					const ApigouvSecrets *secrets, const char *table,
+					ApigouvTags *tags)
+{
+	Hash		hash = hash_begin("server");
+	bool		ok;
+
+	hash_text(&hash, options->api->name);
+	hash_text(&hash, options->base_url);
+	ok = hash_end(&hash, tags->server, sizeof(tags->server));
+
+	hash = hash_begin("credentials");
+	hash_credentials(&hash, options, secrets);
+	ok = hash_end(&hash, tags->credentials, sizeof(tags->credentials)) && ok;
+
+	hash = hash_begin("table");
+	hash_text(&hash, table);
+	return hash_end(&hash, tags->table, sizeof(tags->table)) && ok;
+}
+
+static void
+path_of(const ApigouvName *name, char *path)
+{
+	char	   *end = path + strlcpy(path, CACHE_DIR "/", MAXPGPATH);
+
+	for (int i = 0; i < APIGOUV_NAME_BYTES; i++)
+		end += sprintf(end, "%02x", name->bytes[i]);
+}
+
+/* Does a file's name look like one of path_of's? */
+static bool
+is_set_name(const char *name)
+{
+	return strlen(name) == 2 * APIGOUV_NAME_BYTES &&
+		strspn(name, "0123456789abcdef") == 2 * APIGOUV_NAME_BYTES;
+}
+
+/* ----------------------------------------------------------------
+ *		reading
+ * ----------------------------------------------------------------
+ */
+
+static pg_crc32c
+crc_of(const void *bytes, size_t len)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, bytes, len);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* The checksum of a header and its entries. */
+static pg_crc32c
+crc_of_header(const FileHeader *header, const FileEntry *entries)
+{
+	const size_t start = offsetof(FileHeader, crc) + sizeof(pg_crc32c);
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, (const char *) header + start,
+				sizeof(FileHeader) - start);
+	COMP_CRC32C(crc, entries, sizeof(FileEntry) * header->npages);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* Is this the header of one of our files, as long as it says? */
+static bool
+read_header(int fd, FileHeader *header)
+{
+	struct stat st;
+
+	return read_all(fd, header, sizeof(*header), 0) &&
+		header->magic == FILE_MAGIC && header->version == FILE_VERSION &&
+		header->npages > 0 && header->npages <= MAX_PAGES &&
+		fstat(fd, &st) == 0 && st.st_size == header->size;
+}
+
+/* Is a reply past its time, or dated in the future? */
+static bool
+is_past(const FileHeader *header)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		age;
+
+	if (header->received > now || header->expires <= now)
+		return true;
+	if (boot_id()[0] == '\0' || strcmp(header->boot_id, boot_id()) != 0)
+		return false;
+	age = boot_us() - header->boot_received_us;
+	return age < 0 || age >= header->expires - header->received;
+}
+
+/* Read and check the entries, in the current context. */
+static FileEntry *
+read_entries(int fd, const FileHeader *header)
+{
+	size_t		len = sizeof(FileEntry) * header->npages;
+	FileEntry  *entries = palloc(len);
+
+	if (read_all(fd, entries, len, sizeof(FileHeader)) &&
+		crc_of_header(header, entries) == header->crc)
+		return entries;
+	pfree(entries);
+	return NULL;
+}
+
+ApigouvSharedSet *
+apigouv_shared_open(const ApigouvName *first, int ttl_s)
+{
+	ApigouvSharedSet *set = palloc0(sizeof(ApigouvSharedSet));
+	FileHeader	header;
+	bool		sound;
+
+	path_of(first, set->path);
+	set->fd = BasicOpenFilePerm(set->path, O_RDONLY | PG_BINARY, 0);
+	if (set->fd < 0)
+	{
+		pfree(set);
+		return NULL;
+	}
+	sound = read_header(set->fd, &header) && !is_past(&header) &&
+		memcmp(header.first, first->bytes, sizeof(header.first)) == 0 &&
+		(set->entries = read_entries(set->fd, &header)) != NULL;
+	if (!sound)
+		unlink(set->path);
+	else if (GetCurrentTimestamp() - header.received >=
+			 (int64) ttl_s * USECS_PER_SEC)
+		sound = false;			/* young enough for others only */
+	if (!sound)
+	{
+		apigouv_shared_close(set);
+		return NULL;
+	}
+	set->npages = header.npages;
+	return set;
+}
+
+int
+apigouv_shared_set_size(const ApigouvSharedSet *set)
+{
+	return set->npages;
+}
+
+void
+apigouv_shared_close(ApigouvSharedSet *set)
+{
+	if (set->fd >= 0)
+		close(set->fd);
+	set->fd = -1;
+}
+
+/* Read the body of an entry; false when it is damaged or has no room. */
+static bool
+read_body(ApigouvSharedSet *set, const FileEntry *entry, ApigouvSaved *saved)
+{
+	saved->body_len = (size_t) entry->len;
+	saved->body = malloc(saved->body_len + 1);
+	if (saved->body == NULL)
+		return false;
+	saved->body[saved->body_len] = '\0';
+	if (read_all(set->fd, saved->body, saved->body_len, entry->offset) &&
+		crc_of(saved->body, saved->body_len) == entry->crc)
+		return true;
+	free(saved->body);
+	saved->body = NULL;
+	unlink(set->path);
+	return false;
+}
+
+bool
+apigouv_shared_read(ApigouvSharedSet *set, const ApigouvName *name,
+					int max_bytes, ApigouvSaved *saved)
+{
+	memset(saved, 0, sizeof(*saved));
+	for (int i = 0; i < set->npages; i++)
+	{
+		const FileEntry *entry = &set->entries[i];
+
+		if (memcmp(&entry->name, name, sizeof(*name)) != 0)
+			continue;
+		if (entry->len < 0 || entry->len > max_bytes ||
+			!read_body(set, entry, saved))
+			return false;
+		saved->status = entry->status;
+		saved->received = entry->received;
+		strlcpy(saved->content_type, entry->content_type,
+				sizeof(saved->content_type));
+		strlcpy(saved->request_id, entry->request_id,
+				sizeof(saved->request_id));
+		return true;
+	}
+	return false;
+}
+
+/* ----------------------------------------------------------------
+ *		removing
+ * ----------------------------------------------------------------
+ */
+
+void
+apigouv_shared_remove(const ApigouvName *first)
+{
+	char		path[MAXPGPATH];
+
+	path_of(first, path);
+	unlink(path);
+}
+
+/* A file that a sweep may remove. */
+typedef struct Found
+{
+	char		name[2 * APIGOUV_NAME_BYTES + 1];
+	int64		bytes;
+	time_t		written;
+} Found;
+
+static int
+compare_written(const void *a, const void *b)
+{
+	const Found *first = a;
+	const Found *second = b;
+
+	return first->written < second->written ? -1 :
+		first->written > second->written;
+}
+
+/* Is the process that writes this file still at it? */
+static bool
+is_being_written(const char *name, const struct stat *st)
+{
+	int			pid = atoi(name + 4);
+
+	return strncmp(name, "tmp.", 4) == 0 && pid > 0 &&
+		(pid == MyProcPid || kill(pid, 0) == 0) &&
+		time(NULL) - st->st_mtime < WRITING_S;
+}
+
+/*
+ * find_sets
+ *		List the files of the cache, removing what is past its time or not of
+ *		the cache.
+ *
+ * *found: palloc'd; *bytes: of all of them, as the file system counts.
+ */
+static int
+find_sets(Found **found, int64 *bytes)
+{
+	DIR		   *dir = AllocateDir(CACHE_DIR);
+	struct dirent *entry;
+	int			n = 0;
+	int			room = 256;
+	time_t		now = time(NULL);
+
+	*bytes = 0;
+	*found = palloc(sizeof(Found) * room);
+	if (dir == NULL)
+		return 0;
+	while ((entry = ReadDirExtended(dir, CACHE_DIR, DEBUG1)) != NULL)
+	{
+		char		path[MAXPGPATH];
+		struct stat st;
+
+		snprintf(path, sizeof(path), "%s/%s", CACHE_DIR, entry->d_name);
+		if (strcmp(entry->d_name, "key") == 0 ||
+			lstat(path, &st) != 0 || S_ISDIR(st.st_mode) ||
+			is_being_written(entry->d_name, &st))
+			continue;
+		if (!is_set_name(entry->d_name) || st.st_mtime < now)
+		{
+			unlink(path);
+			continue;
+		}
+		if (n == room)
+		{
+			room *= 2;
+			*found = repalloc_huge(*found, sizeof(Found) * room);
+		}
+		strlcpy((*found)[n].name, entry->d_name, sizeof((*found)[n].name));
+		(*found)[n].bytes = (int64) st.st_blocks * 512;
+		(*found)[n].written = st.st_ctime;
+		*bytes += (*found)[n].bytes;
+		n++;
+	}
+	FreeDir(dir);
+	return n;
+}
+
+/*
+ * make_room
+ *		Remove the oldest files until the cache has room for so many bytes.
+ *
+ * The directory is read when this session knows nothing yet, or has written
+ * its part since; others write as well, so the bound is held roughly.
+ */
+static void
+make_room(int64 wanted)
+{
+	static int64 written = 0;	/* by this session since it looked */
+	int64		bound = (int64) apigouv_shared_cache_size * 1024;
+	MemoryContext cxt;
+	MemoryContext old;
+	Found	   *found;
+	int			n;
+	char		path[MAXPGPATH];
+
+	written += wanted;
+	if (known_bytes >= 0 && known_bytes + written <= bound &&
+		written < bound / SWEEP_PART)
+		return;
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "apigouv_fdw sweep",
+								ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	n = find_sets(&found, &known_bytes);
+	if (known_bytes + wanted > bound)
+		qsort(found, n, sizeof(Found), compare_written);
+	for (int i = 0; i < n && known_bytes + wanted > bound; i++)
+	{
+		snprintf(path, sizeof(path), "%s/%s", CACHE_DIR, found[i].name);
+		if (unlink(path) == 0 || errno == ENOENT)
+			known_bytes -= found[i].bytes;
+	}
+	written = wanted;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/* Do the tags of a file fit those that are to go? */
+static bool
+tags_fit(const FileHeader *header, const ApigouvTags *tags, bool by_table)
+{
+	const ApigouvTags *has = &header->tags;
+
+	return memcmp(has->server, tags->server, APIGOUV_TAG_BYTES) == 0 &&
+		memcmp(has->credentials, tags->credentials,
+			   APIGOUV_TAG_BYTES) == 0 &&
+		(!by_table ||
+		 memcmp(has->table, tags->table, APIGOUV_TAG_BYTES) == 0);
+}
+
+int64
+apigouv_shared_purge(const ApigouvTags *tags, bool by_table)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext,
+											  "apigouv_fdw sweep",
+											  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	Found	   *found;
+	int64		bytes;
+	int64		removed = 0;
+	int			n = find_sets(&found, &bytes);
+
+	for (int i = 0; i < n; i++)
+	{
+		char		path[MAXPGPATH];
+		FileHeader	header = {0};
+		int			fd;
+		bool		ours;
+
+		snprintf(path, sizeof(path), "%s/%s", CACHE_DIR, found[i].name);
+		fd = BasicOpenFilePerm(path, O_RDONLY | PG_BINARY, 0);
+		if (fd < 0)
+			continue;
+		ours = read_header(fd, &header);
+		close(fd);
+		if (tags != NULL && (!ours || !tags_fit(&header, tags, by_table)))
+			continue;
+		if (unlink(path) == 0 && ours)
+			removed += header.npages;
+	}
+	known_bytes = -1;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return removed;
+}
+
+/* ----------------------------------------------------------------
+ *		writing
+ * ----------------------------------------------------------------
+ */
+
+/* Write the bodies, and note of each where it is and its checksum. */
+static bool
+write_bodies(int fd, int npages, ApigouvSharedPage *pages, FileEntry *entries,
+			 ApigouvBodyLoader load, void *arg, int64 *end)
+{
+	for (int i = 0; i < npages; i++)
+	{
+		ApigouvSaved *saved = &pages[i].saved;
+		FileEntry  *entry = &entries[i];
+		bool		ok;
+
+		if (!load(i, saved, arg))
+			return false;
+		entry->name = pages[i].name;
+		entry->offset = *end;
+		entry->len = (int64) saved->body_len;
+		entry->received = saved->received;
+		entry->status = saved->status;
+		entry->crc = crc_of(saved->body ? saved->body : "", saved->body_len);
+		strlcpy(entry->content_type, saved->content_type,
+				sizeof(entry->content_type));
+		strlcpy(entry->request_id, saved->request_id,
+				sizeof(entry->request_id));
+		ok = write_all(fd, saved->body ? saved->body : "", saved->body_len,
+					   (off_t) * end);
+		if (!ok)
+			return false;
+		*end += (int64) saved->body_len;
+	}
+	return true;
+}
+
+/* Fill the header of a file whose entries are known. */
+static void
+fill_header(FileHeader *header, const ApigouvTags *tags, int ttl_s,
+			int npages, const FileEntry *entries, int64 size)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	header->magic = FILE_MAGIC;
+	header->version = FILE_VERSION;
+	header->npages = npages;
+	header->size = size;
+	header->received = entries[0].received;
+	for (int i = 1; i < npages; i++)
+		header->received = Min(header->received, entries[i].received);
+	header->expires = header->received + (int64) ttl_s * USECS_PER_SEC;
+	header->boot_received_us = boot_us() - (now - header->received);
+	strlcpy(header->boot_id, boot_id(), sizeof(header->boot_id));
+	memcpy(header->first, &entries[0].name, sizeof(header->first));
+	header->tags = *tags;
+	header->crc = crc_of_header(header, entries);
+}
+
+/* Give an open file its time: when its replies expire. */
+static bool
+set_expiry(const char *path, TimestampTz expires)
+{
+	struct utimbuf times;
+
+	times.modtime = timestamptz_to_time_t(expires) + 1;
+	times.actime = times.modtime;
+	return utime(path, &times) == 0;
+}
+
+/*
+ * write_set
+ *		Write a set into a file that is open: its bodies, then what tells of
+ *		them.
+ *
+ * entries: zeroed, one per page.  Does not raise, since the descriptor is
+ * nobody's but the caller's.
+ */
+static bool
+write_set(int fd, const ApigouvTags *tags, int ttl_s, int npages,
+		  ApigouvSharedPage *pages, ApigouvBodyLoader load, void *arg,
+		  FileHeader *header, FileEntry *entries)
+{
+	size_t		entries_len = sizeof(FileEntry) * npages;
+	int64		end = sizeof(FileHeader) + entries_len;
+
+	memset(header, 0, sizeof(*header));
+	if (!write_bodies(fd, npages, pages, entries, load, arg, &end))
+		return false;
+	fill_header(header, tags, ttl_s, npages, entries, end);
+	return write_all(fd, header, sizeof(*header), 0) &&
+		write_all(fd, entries, entries_len, sizeof(*header));
+}
+
+bool
+apigouv_shared_store(const ApigouvTags *tags, int ttl_s, int npages,
+					 ApigouvSharedPage *pages, ApigouvBodyLoader load,
+					 void *arg)
+{
+	int64		bytes = sizeof(FileHeader) + sizeof(FileEntry) * npages;
+	char		aside[MAXPGPATH];
+	char		path[MAXPGPATH];
+	FileHeader	header;
+	FileEntry  *entries;
+	int			fd;
+	bool		ok;
+
+	for (int i = 0; i < npages; i++)
+		bytes += (int64) pages[i].saved.body_len;
+	if (npages > MAX_PAGES ||
+		bytes > (int64) apigouv_shared_cache_size * 1024)
+		return false;
+	make_room(bytes);
+
+	entries = palloc0(sizeof(FileEntry) * npages);
+	temporary_path(aside);
+	unlink(aside);
+	fd = BasicOpenFilePerm(aside, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
+						   S_IRUSR | S_IWUSR);
+	ok = fd >= 0;
+	if (ok)
+	{
+		ok = write_set(fd, tags, ttl_s, npages, pages, load, arg, &header,
+					   entries);
+		close(fd);
+	}
+	pfree(entries);
+	path_of(&pages[0].name, path);
+	if (ok && set_expiry(aside, header.expires) && rename(aside, path) == 0)
+		return true;
+	warn_once(CACHE_DIR);
+	unlink(aside);
+	return false;
+}
