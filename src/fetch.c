@@ -316,7 +316,7 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	}
 	if (!failure_gives_row(state, route, judgement->verdict))
 	{
-		apigouv_page_forget(task);
+		apigouv_page_failed(task, page);
 		apigouv_reply_raise(state->options, route, state->userid, transfer,
 							judgement);
 	}
@@ -377,7 +377,7 @@ raise_unreadable(const ApigouvScanState *state, ApigouvTask *task,
 	apigouv_value_parse(transfer->body, transfer->body_len, &document,
 						&error);
 
-	apigouv_page_forget(task);
+	apigouv_page_failed(task, page);
 	ereport(ERROR,
 			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
 					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
@@ -648,7 +648,7 @@ raise_not_object(const ApigouvScanState *state, ApigouvTask *task,
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
 
-	apigouv_page_forget(task);
+	apigouv_page_failed(task, page);
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 			 errmsg("could not read the response of foreign server \"%s\": row %d is not an object",
@@ -732,7 +732,7 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	free_stream(&task->envelope);
 	if (!found && !route->rows_optional)
 	{
-		apigouv_page_forget(task);
+		apigouv_page_failed(task, page);
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 				 errmsg("response of foreign server \"%s\" has no \"%s\"",

@@ -150,6 +150,27 @@ apigouv_page_forget(ApigouvTask *task)
 }
 
 /*
+ * apigouv_page_failed
+ *		Let a page that got an error be asked anew, and those ahead that were
+ *		not answered either.
+ *
+ * The pages read so far are as good as before: a retry goes on from there.
+ */
+void
+apigouv_page_failed(ApigouvTask *task, const ApigouvPage *page)
+{
+	ListCell   *lc;
+
+	foreach(lc, task->asked)
+	{
+		ApigouvReply *reply = lfirst(lc);
+
+		if (reply == page->reply || !apigouv_cache_is_final(reply))
+			apigouv_cache_forget(reply);
+	}
+}
+
+/*
  * apigouv_page_changed
  *		Raise the error of a list that changed between two of its pages.
  */

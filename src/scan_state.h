@@ -156,6 +156,7 @@ extern void apigouv_page_ended(const ApigouvScanState *state,
 							   ApigouvTask *task, const ApigouvPage *page,
 							   int64 total);
 extern void apigouv_page_forget(ApigouvTask *task);
+extern void apigouv_page_failed(ApigouvTask *task, const ApigouvPage *page);
 extern void apigouv_page_changed(const ApigouvScanState *state,
 								 ApigouvTask *task) APIGOUV_NORETURN;
 

@@ -333,6 +333,16 @@ is_final(const ApigouvReply *reply, const char *body, size_t len)
 	}
 }
 
+/*
+ * apigouv_cache_is_final
+ *		Does a reply say what the API holds, or that it holds nothing?
+ */
+bool
+apigouv_cache_is_final(const ApigouvReply *reply)
+{
+	return is_final(reply, reply->transfer->body, reply->transfer->body_len);
+}
+
 /* Take the body of a reply for another cache; malloc'd. */
 static bool
 take_body(ApigouvReply *reply, ApigouvSaved *saved)
@@ -948,8 +958,7 @@ apigouv_cache_share(const ApigouvOptions *options,
 
 		wanted = wanted && reply->has_name && !reply->forgotten &&
 			reply->origin == APIGOUV_RING_SENT &&
-			is_final(reply, reply->transfer->body,
-					 reply->transfer->body_len);
+			apigouv_cache_is_final(reply);
 	}
 	if (!wanted ||
 		!apigouv_shared_tags(options, secrets, options->table->name, &tags))

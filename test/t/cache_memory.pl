@@ -1,0 +1,172 @@
+# What a transaction remembers past apigouv_fdw.cache_size: replies go to a
+# temporary file of the transaction, come back from it, and leave nothing.
+# pg_regress cannot show it: the proof is the requests received, the files,
+# and the memory of the process.
+use strict;
+use utf8;
+use warnings;
+
+use ApigouvTest;
+use Test::More;
+
+my $node = new_cluster('cache_memory', "log_temp_files = 0\n");
+my $session = session($node);
+my $siret = $ApigouvTest::SIRET;
+
+# The list of data_inclusion in ten pages of a hundred rows.
+my $definitions = $node->basedir . '/definitions';
+system('cp', '-r', root() . '/apis', $definitions) == 0 or die 'cp';
+system("cp -r " . root() . "/test/fixtures/apis/. $definitions") == 0 or die 'cp';
+my $url = stub_url();
+my $token = token('data_inclusion');
+$node->append_conf('postgresql.conf', "apigouv_fdw.definition_dir = '$definitions'\n");
+$node->reload;
+$session->quit;
+$session = session($node);
+run_sql($session,
+	"CREATE SERVER pages FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'pages', base_url '$url/data_inclusion/api/v1')",
+	"CREATE USER MAPPING FOR CURRENT_USER SERVER pages OPTIONS (token '$token')",
+	'CREATE SCHEMA pages',
+	'IMPORT FOREIGN SCHEMA pages FROM SERVER pages INTO pages');
+my $list = 'SELECT count(*), count(DISTINCT id), sum(hashtext(nom)) FROM pages.structures';
+my $expected = $session->value($list);
+like($expected, qr/^(\d+)\|\1\|/, 'the list, as a fresh transaction reads it');
+my $pages = () = requests(api => 'data_inclusion');
+
+# Temporary files there are now.
+sub temporary_files
+{
+	my @files = glob($node->data_dir . '/base/pgsql_tmp/*');
+	return @files;
+}
+
+sub temporary_bytes
+{
+	my $bytes = 0;
+	$bytes += (-s $_) // 0 for temporary_files();
+	return $bytes;
+}
+
+# ===================================================================
+# Past cache_size: in a file, and back
+# ===================================================================
+run_sql($session, 'BEGIN');
+asks($session, $list, $pages, "$expected\n", 'by default a list of a thousand rows is asked');
+is(scalar(temporary_files()), 0, 'and stays in memory: no temporary file');
+run_sql($session, "SET apigouv_fdw.cache_size = '64kB'");
+asks($session, 'SELECT count(*) FROM pages.structures LIMIT 1', 0, (split /\|/, $expected)[0] . "\n",
+	'a smaller cache_size: the next query asks nothing');
+is(scalar(temporary_files()), 1, 'and what is too much is in one temporary file');
+cmp_ok(temporary_bytes(), '>', 100_000, 'which holds the replies');
+my $written = temporary_bytes();
+asks($session, $list, 0, "$expected\n", 'read from the file, the rows are the same');
+asks($session, $list, 0, "$expected\n", 'and once more');
+is(temporary_bytes(), $written, 'nothing is written twice');
+run_sql($session, 'COMMIT');
+is(scalar(temporary_files()), 0, 'COMMIT removes the file');
+asks($session, $list, $pages, "$expected\n", 'and the replies: the next transaction asks');
+
+# ===================================================================
+# The transaction owns the file: neither a savepoint nor a portal
+# ===================================================================
+run_sql($session, "SET apigouv_fdw.cache_size = 0", 'BEGIN', 'SAVEPOINT here');
+asks($session, $list, $pages, "$expected\n", 'cache_size 0, in a savepoint: asked once');
+is(scalar(temporary_files()), 1, 'a file');
+run_sql($session, 'ROLLBACK TO here');
+is(scalar(temporary_files()), 1, 'is still there when the savepoint is rolled back');
+asks($session, $list, 0, "$expected\n", 'and gives the rows');
+run_sql($session, 'SAVEPOINT there', 'RELEASE there');
+asks($session, $list, 0, "$expected\n", 'as it does after a savepoint is released');
+run_sql($session, 'ROLLBACK');
+is(scalar(temporary_files()), 0, 'ROLLBACK removes it');
+
+run_sql($session, 'BEGIN', "DECLARE c CURSOR WITH HOLD FOR SELECT id FROM pages.structures ORDER BY id");
+my $first = $session->value('FETCH 3 FROM c');
+asks($session, 'COMMIT', 0, '', 'WITH HOLD: COMMIT');
+my $rest = () = $session->value('FETCH ALL FROM c') =~ /\n/g;
+is($rest + 1 + 3, (split /\|/, $expected)[0], 'all rows are there after it');
+run_sql($session, 'CLOSE c');
+is(scalar(temporary_files()), 0, 'and no file');
+
+run_sql($session, 'BEGIN', 'DECLARE a CURSOR FOR SELECT id FROM pages.structures',
+	'DECLARE b CURSOR FOR SELECT id FROM pages.structures');
+my (@a, @b);
+for (1 .. 12)
+{
+	push @a, split /\n/, $session->value('FETCH 30 FROM a');
+	push @b, split /\n/, $session->value('FETCH 90 FROM b');
+}
+push @a, split /\n/, $session->value('FETCH ALL FROM a');
+push @b, split /\n/, $session->value('FETCH ALL FROM b');
+is(join(' ', @a), join(' ', @b), 'two cursors at different places of spilled pages give the same rows');
+is(scalar(@a), (split /\|/, $expected)[0], 'all of them');
+run_sql($session, 'CLOSE a', 'COMMIT');
+
+run_sql($session, 'BEGIN', 'DECLARE a CURSOR FOR SELECT id FROM pages.structures', 'FETCH 150 FROM a', 'CLOSE a');
+my $counted = counted($session, $list);
+is($counted->{out}, "$expected\n", 'a cursor that was closed half way leaves its pages');
+cmp_ok($counted->{requests}, '<', $pages, 'to the next query');
+run_sql($session, 'COMMIT');
+
+# ===================================================================
+# temp_file_limit
+# ===================================================================
+run_sql($session, "SET temp_file_limit = '100kB'", 'BEGIN', 'SAVEPOINT here');
+refuses($session, $list, {
+	sqlstate => '53400',
+	message => 'temporary file size exceeds temp_file_limit (100kB)' },
+	'past temp_file_limit: the error of the server');
+run_sql($session, 'ROLLBACK TO here');
+refuses($session, $list, { sqlstate => '53400' }, 'again, after the savepoint is rolled back');
+run_sql($session, 'ROLLBACK TO here', 'SET temp_file_limit = -1');
+$counted = counted($session, $list);
+is($counted->{out}, "$expected\n", 'with a higher limit, the transaction goes on');
+cmp_ok($counted->{requests}, '<', $pages, 'and asks only what it had not got');
+run_sql($session, 'COMMIT');
+is(scalar(temporary_files()), 0, 'no file is left');
+
+# ===================================================================
+# What never leaves memory
+# ===================================================================
+my $attestations = "SELECT count(document_url) FROM entreprise.entreprise_attestations WHERE siret = '$siret'";
+run_sql($session, 'BEGIN');
+my $links = $session->value($attestations);
+cmp_ok($links, '>', 3, 'links to documents');
+is(scalar(temporary_files()), 0, 'replies that hold them never go to a file, whatever cache_size');
+asks($session, $attestations, 0, "$links\n", 'and are kept in memory for the transaction');
+run_sql($session, 'COMMIT', 'BEGIN');
+$session->value('SELECT count(*) FROM data_inclusion.services');
+is(scalar(temporary_files()), 0, 'nor do replies with personal data');
+run_sql($session, 'COMMIT', 'BEGIN');
+$session->value('SELECT count(*) FROM data_inclusion.structures');
+is(scalar(temporary_files()), 1, 'those of a list that holds none do');
+$written = temporary_bytes();
+is($session->value("SELECT count(services) FROM data_inclusion.structures WHERE id = 'dora--ateliers-du-phare-1'"),
+	1, 'a detail that names people');
+is(temporary_bytes(), $written, 'does not join them');
+run_sql($session, 'COMMIT');
+
+# ===================================================================
+# Nothing grows
+# ===================================================================
+sub resident
+{
+	my $pages = (split ' ', slurp_bytes('/proc/' . $session->pid . '/statm'))[1];
+	return $pages * 4096;
+}
+
+sub repeat
+{
+	my ($n) = @_;
+	run_sql($session, "DO \$\$ BEGIN FOR i IN 1 .. $n LOOP"
+		. " PERFORM count(*) FROM marche_inclusion.structures WHERE siret = '$siret';"
+		. " PERFORM count(*) FROM marche_inclusion.structures WHERE siret = '$siret';"
+		. ' COMMIT; END LOOP; END $$');
+	return resident();
+}
+my $before = repeat(100);
+my $after = repeat(1000);
+cmp_ok($after - $before, '<', 1024 * 1024, '1,000 transactions whose replies are spilled: no memory');
+is(scalar(temporary_files()), 0, 'no file');
+
+done_testing();
