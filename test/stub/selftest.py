@@ -773,8 +773,25 @@ class StrictCounting(Case):
         self.assertEqual(self.ask().status, 503)
         self.assertEqual(self.seen()["counted"], 1)
 
+    def test_dropped_requests_count(self):
+        self.strict(100, 1000, drop=1)
+        self.silent(self.ask)
+        self.assertEqual((self.seen()["counted"], self.told["bans"]), (1, []))
+        self.strict(100, 1000, drop=0.5, seed=3)
+        link, silent = None, 0
+        for _ in range(20):
+            link = link or http.client.HTTPConnection("127.0.0.1", self.stub.port)
+            try:
+                self.assertEqual(self.ask(connection=link).status, 200)
+            except (http.client.BadStatusLine, ConnectionError):
+                silent += 1
+                link = None
+        self.assertTrue(0 < silent < 20)
+        self.assertEqual(self.seen()["counted"], 20)
+
     def test_mistakes(self):
         one = {"api": "entreprise", "name": "x", "requests": 1, "window_ms": 1}
+        self.assertEqual(self.stub.call("/_stub/strict", "POST", body={"drop": 2}).status, 400)
         for wrong in ({"limit": []}, {"delay_ms": [5, 1]}, {"share": "("}, {"limits": [one | {"api": "nobody"}]},
                       {"limits": [one | {"requests": 0}]}, {"limits": [one | {"counted_by": "day"}]}):
             self.assertEqual(self.stub.call("/_stub/strict", "POST", body=wrong).status, 400, wrong)

@@ -20,7 +20,7 @@ import time
 from control import APIS, Bad
 from httpd import Response, dumps
 
-MEMBERS = {"limits", "delay_ms", "seed", "ban", "retry_after", "foreign", "share"}
+MEMBERS = {"limits", "delay_ms", "seed", "ban", "retry_after", "foreign", "share", "drop"}
 LIMIT_MEMBERS = {"api", "name", "paths", "requests", "window_ms", "counted_by", "headers"}
 COUNTED_BY = ("token", "client", "ip", "all")
 
@@ -120,15 +120,16 @@ class Strict:
         low, high = delay if isinstance(delay, list) else (delay, delay)
         foreign = value.get("foreign") or {"limit": None, "per_s": 0}
         self.control.members(foreign, {"limit", "per_s"})
-        if not 0 <= low <= high:
-            raise Bad("delay_ms is a number, or the least and the most")
+        drop = value.get("drop", 0)
+        if not 0 <= low <= high or not 0 <= drop <= 1:
+            raise Bad("delay_ms is a number, or the least and the most; drop is between 0 and 1")
         try:
             share = re.compile(value["share"]) if value.get("share") else None
         except re.error as error:
             raise Bad(f"share: {error}") from error
         self.reset()
         self.limits, self.share = limits, share
-        self.delay = (low / 1000, high / 1000)
+        self.delay, self.drop = (low / 1000, high / 1000), drop
         self.random = random.Random(value.get("seed", 1))
         self.ban, self.retry_after = value.get("ban", True), value.get("retry_after", True)
         self.foreign, self.foreign_since = (foreign["limit"], foreign["per_s"]), time.time()
@@ -167,6 +168,8 @@ class Strict:
                 return silence(), None
             if too_many:
                 refusal = refusal or self.too_many(api, counter, request.arrived)
+        if refusal is None and self.random.random() < self.drop:
+            refusal = silence()
         return refusal, headers or []
 
     def share_of(self, path, request):
