@@ -707,7 +707,8 @@ static void
 share_read(ApigouvScanState *state, const ApigouvTask *task)
 {
 	if (task->all_ours)
-		apigouv_cache_share(state->options, apigouv_fetch_secrets(state), task->read);
+		apigouv_cache_share(state->options, apigouv_fetch_secrets(state),
+							task->read);
 }
 
 /*
