@@ -16,7 +16,7 @@
  *	 every list is whole, so that a jump from there leaves nothing to repair.
  *
  * - Memory is malloc'd: transfers outlive the scans, contexts and
- *	 subtransactions that asked for them, until the last reference goes or
+ *	 subtransactions that asked for them, until their owner releases them or
  *	 apigouv_http_abort_all() runs at the end of the transaction.
  *
  * - Bytes of a reply are exposed when apigouv_http_wait() returns a transfer
@@ -565,7 +565,6 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 	private->quota_wait_ms = settings->quota_wait_ms;
 	private->number = next_number++;
 	private->public.private = private;
-	private->public.refcount = 1;
 	reset_reply(&private->public);
 	dlist_push_tail(&transfers, &private->node);
 	ntransfers++;
@@ -604,14 +603,12 @@ discard(ApigouvTransfer *transfer)
 void
 apigouv_http_release(ApigouvTransfer *transfer)
 {
-	Assert(transfer->refcount > 0);
-	if (--transfer->refcount == 0)
-		discard(transfer);
+	discard(transfer);
 }
 
 /*
  * apigouv_http_abort_all
- *		Cancel and free every transfer, whatever references there are.
+ *		Cancel and free every transfer, whoever owns it.
  *
  * Connections whose replies had been read whole stay for the next query.
  * Never raises; right in any state in which an error may have left us.

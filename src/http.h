@@ -81,7 +81,10 @@ typedef struct ApigouvQuotaRefusal
 	int64		wait_ms;		/* until a slot can be expected */
 } ApigouvQuotaRefusal;
 
-/* A transfer.  Other modules read it and write nothing. */
+/*
+ * A transfer.  Other modules read it and write nothing, but for the body of
+ * one that has ended, which xact_cache.c may move to a file and bring back.
+ */
 struct ApigouvTransfer
 {
 	ApigouvTransferState state;
@@ -106,8 +109,7 @@ struct ApigouvTransfer
 	TimestampTz started_at;		/* of the first attempt */
 	TimestampTz replied_at;		/* end of the headers; 0 = no reply */
 	TimestampTz ended_at;
-	int			refcount;
-	struct ApigouvTransferPrivate *private;
+	struct ApigouvTransferPrivate *private; /* NULL: restored by a cache */
 };
 
 /* Names of the three rate-limit headers to note; NULL = none. */
@@ -119,9 +121,9 @@ typedef struct ApigouvLimitHeaders
 } ApigouvLimitHeaders;
 
 /*
- * Queue a request.  Copies what it is given.  The result has one reference;
- * it lives in malloc'd memory, outside any memory context, until the last
- * reference goes or apigouv_http_abort_all() runs.  hook: NULL = no retry.
+ * Queue a request.  Copies what it is given.  The result is the
+ * caller's; it lives in malloc'd memory, outside any memory context, until it
+ * is released or apigouv_http_abort_all() runs.  hook: NULL = no retry.
  * hook_arg must live as long as the transfer.
  */
 extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
@@ -143,7 +145,7 @@ extern void apigouv_http_refused(const ApigouvTransfer *transfer,
  */
 extern int64 apigouv_http_quota_waited(void);
 
-/* Drop a reference; the last one cancels a transfer that has not ended. */
+/* Free a transfer; one that has not ended is cancelled. */
 extern void apigouv_http_release(ApigouvTransfer *transfer);
 
 /*
@@ -156,7 +158,7 @@ extern void apigouv_http_pump(int timeout_ms);
 /* Wait until this transfer has ended, or streams more than seen_bytes. */
 extern void apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes);
 
-/* End of transaction: cancel every transfer and forget every reference. */
+/* End of transaction: cancel and free every transfer. */
 extern void apigouv_http_abort_all(void);
 
 /* Percent-encode bytes into buf, all but unreserved characters. */

@@ -229,6 +229,25 @@ raise_no_token(const ApigouvOptions *options, Oid userid,
 }
 
 /*
+ * Raise that error, and free the transfer: the transaction may outlive the
+ * error, and meet many of them.
+ */
+static void
+release_and_raise(const ApigouvOptions *options, Oid userid,
+				  ApigouvTransfer *transfer, const ApigouvJson *reply)
+{
+	PG_TRY();
+	{
+		raise_no_token(options, userid, transfer, reply);
+	}
+	PG_FINALLY();
+	{
+		apigouv_http_release(transfer);
+	}
+	PG_END_TRY();
+}
+
+/*
  * send_and_wait
  *		Send a request and wait for its end.
  *
@@ -305,7 +324,8 @@ obtain_token(const ApigouvOptions *options, Oid userid,
 								   sizeof(error));
 	text = apigouv_json_string(apigouv_json_get(reply, "access_token"));
 	if (transfer->status != 200 || text == NULL || *text == '\0')
-		raise_no_token(options, userid, transfer, reply);
+		release_and_raise(options, userid, transfer, reply);
+	apigouv_http_release(transfer);
 
 	life_s = apigouv_json_integer(apigouv_json_get(reply, "expires_in"), 0);
 	life_s = Min(life_s, MAX_TOKEN_LIFE_S);
@@ -316,7 +336,6 @@ obtain_token(const ApigouvOptions *options, Oid userid,
 	token->ends_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 life_s * 1000);
 	token->generation = ++last_generation;
-	apigouv_http_release(transfer);
 }
 
 /* The kept token of these credentials, NULL if there is none. */
