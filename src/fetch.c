@@ -920,8 +920,8 @@ unpin_all(ApigouvTask *task)
  * apigouv_fetch_stop
  *		The scan ends, or begins anew, perhaps before its last row.
  *
- * A LIMIT or an EXISTS leaves replies half read or unread.  Those that are
- * whole by themselves are worth keeping for the cluster all the same.
+ * A LIMIT or an EXISTS leaves a reply half read.  One that is whole by itself
+ * is worth keeping for the cluster all the same.
  */
 void
 apigouv_fetch_stop(ApigouvScanState *state)
@@ -932,7 +932,7 @@ apigouv_fetch_stop(ApigouvScanState *state)
 	{
 		ApigouvTask *task = &state->tasks[i];
 
-		if (task->state == APIGOUV_TASK_READING &&
+		if (task->state == APIGOUV_TASK_READING && task->emitted > 0 &&
 			task->sroute->route->paging.style == APIGOUV_PAGING_NONE)
 			share_read(state, task);
 	}

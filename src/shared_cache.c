@@ -45,20 +45,19 @@
 #include <unistd.h>
 #include <utime.h>
 
-#include "common/hmac.h"
-#include "common/sha2.h"
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
+#include "compat.h"
 #include "messages.h"
 #include "shared_cache.h"
+#include "shared_name.h"
 
-#define CACHE_DIR "pg_stat_tmp/apigouv_fdw"
-#define KEY_FILE CACHE_DIR "/key"
-#define KEY_BYTES 32
+#define TOTAL_FILE APIGOUV_CACHE_DIR "/total"
 
 /* "agvc", read as a number, so that the byte order is part of it */
 #define FILE_MAGIC 0x61677663
@@ -70,8 +69,17 @@
 /* Age of a file being written after which its writer has given up, in s. */
 #define WRITING_S 600
 
-/* Part of the bound that a session writes before it looks at the whole. */
-#define SWEEP_PART 16
+/* What files take on disk is a multiple of that, as a rule. */
+#define DISK_BLOCK 4096
+
+/* Bytes that one call reads, at most. */
+#define MAX_PIECE (8 * 1024 * 1024)
+
+/* Part of the bound that a sweep frees beyond need, so that few are needed. */
+#define SWEEP_PART 8
+
+/* A sweep counts all files anew after that long, in s. */
+#define SWEEP_EVERY_S 600
 
 /* The beginning of a file.  Zeroed, then filled; no padding is read. */
 typedef struct FileHeader
@@ -104,14 +112,13 @@ typedef struct FileEntry
 
 struct ApigouvSharedSet
 {
-	int			fd;				/* -1: closed */
+	File		file;			/* the server's, which closes and opens them
+								 * as it likes; -1: closed */
 	char		path[MAXPGPATH];
 	int			npages;
 	FileEntry  *entries;
 };
 
-static bool warned = false;		/* this session, that nothing can be kept */
-static int64 known_bytes = -1;	/* of all files; -1 = not looked yet */
 
 /* ----------------------------------------------------------------
  *		clocks, messages
@@ -150,271 +157,44 @@ boot_id(void)
 	return id;
 }
 
-/* Tell once that replies cannot be kept; errno says why. */
-static void
-warn_once(const char *path)
-{
-	if (warned)
-		return;
-	warned = true;
-	ereport(WARNING,
-			(errcode_for_file_access(),
-			 errmsg("could not keep replies in file \"%s\": %m", path),
-			 errdetail("Queries go on without them.")));
-}
-
 /* ----------------------------------------------------------------
  *		files
  * ----------------------------------------------------------------
  */
 
-/* Read exactly so many bytes. */
+/* The same of a file that the server has opened for us. */
 static bool
-read_all(int fd, void *bytes, size_t len, off_t at)
+read_file(File file, void *bytes, size_t len, off_t at)
 {
 	size_t		done = 0;
 
 	while (done < len)
 	{
-		ssize_t		n = pread(fd, (char *) bytes + done, len - done,
-							  at + (off_t) done);
+		int			n = (int) FileRead(file, (char *) bytes + done,
+									   (int) Min(len - done, MAX_PIECE),
+									   at + (off_t) done,
+									   APIGOUV_WAIT_EVENT);
 
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n <= 0)
 			return false;
 		done += n;
 	}
 	return true;
-}
-
-/* Write exactly so many bytes. */
-static bool
-write_all(int fd, const void *bytes, size_t len, off_t at)
-{
-	size_t		done = 0;
-
-	while (done < len)
-	{
-		ssize_t		n = pwrite(fd, (const char *) bytes + done, len - done,
-							   at + (off_t) done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-		{
-			if (n == 0)
-				errno = ENOSPC;
-			return false;
-		}
-		done += n;
-	}
-	return true;
-}
-
-/* Make the directory unless it is there. */
-static bool
-make_dir(void)
-{
-	return mkdir(CACHE_DIR, S_IRWXU) == 0 || errno == EEXIST;
-}
-
-/* Read the cluster's key. */
-static bool
-read_key(uint8 *key)
-{
-	struct stat st;
-	int			fd = BasicOpenFilePerm(KEY_FILE, O_RDONLY | PG_BINARY, 0);
-	bool		ok;
-
-	if (fd < 0)
-		return false;
-	ok = fstat(fd, &st) == 0 && st.st_size == KEY_BYTES &&
-		read_all(fd, key, KEY_BYTES, 0);
-	close(fd);
-	if (!ok)
-	{
-		unlink(KEY_FILE);		/* damaged: what it named is out of reach */
-		errno = ENOENT;
-	}
-	return ok;
-}
-
-/* A path of our own for a file being written. */
-static void
-temporary_path(char *path)
-{
-	static uint32 n = 0;
-
-	snprintf(path, MAXPGPATH, "%s/tmp.%d.%u", CACHE_DIR, MyProcPid, ++n);
-}
-
-/*
- * Make the cluster's key, unless another session is first: a link is made
- * only where there is no file.
- */
-static bool
-make_key(uint8 *key)
-{
-	char		path[MAXPGPATH];
-	uint8		fresh[KEY_BYTES];
-	int			fd;
-	bool		ok;
-
-	if (!make_dir() || !pg_strong_random(fresh, sizeof(fresh)))
-		return false;
-	temporary_path(path);
-	unlink(path);				/* of a process that had our number */
-	fd = BasicOpenFilePerm(path, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
-						   S_IRUSR | S_IWUSR);
-	if (fd < 0)
-		return false;
-	ok = write_all(fd, fresh, sizeof(fresh), 0) && fsync(fd) == 0;
-	close(fd);
-	ok = ok && (link(path, KEY_FILE) == 0 || errno == EEXIST);
-	unlink(path);
-	return ok && read_key(key);
-}
-
-/* The cluster's key, made if need be. */
-static bool
-cluster_key(uint8 *key)
-{
-	if (apigouv_shared_cache_size == 0)
-		return false;
-	if (read_key(key))
-		return true;
-	if (errno == ENOENT && make_key(key))
-		return true;
-	warn_once(KEY_FILE);
-	return false;
-}
-
-bool
-apigouv_shared_in_use(void)
-{
-	return access(KEY_FILE, F_OK) == 0;
-}
-
-/* ----------------------------------------------------------------
- *		names
- * ----------------------------------------------------------------
- */
-
-/* A keyed hash being computed.  ok: so far. */
-typedef struct Hash
-{
-	pg_hmac_ctx *ctx;
-	bool		ok;
-} Hash;
-
-static Hash
-hash_begin(const char *what)
-{
-	Hash		hash;
-	uint8		key[KEY_BYTES];
-
-	hash.ctx = NULL;
-	hash.ok = cluster_key(key);
-	if (!hash.ok)
-		return hash;
-	hash.ctx = pg_hmac_create(PG_SHA256);
-	hash.ok = hash.ctx != NULL &&
-		pg_hmac_init(hash.ctx, key, sizeof(key)) >= 0 &&
-		pg_hmac_update(hash.ctx, (const uint8 *) what,
-					   strlen(what) + 1) >= 0;
-	return hash;
-}
-
-/* Add a text with its end, so that texts cannot run into each other. */
-static void
-hash_text(Hash *hash, const char *text)
-{
-	static const uint8 absent = 1;
-
-	if (!hash->ok)
-		return;
-	if (text == NULL)
-		hash->ok = pg_hmac_update(hash->ctx, &absent, 1) >= 0;
-	else
-		hash->ok = pg_hmac_update(hash->ctx, (const uint8 *) text,
-								  strlen(text) + 1) >= 0;
-}
-
-/* Give the first bytes of the hash. */
-static bool
-hash_end(Hash *hash, uint8 *bytes, size_t len)
-{
-	uint8		all[PG_SHA256_DIGEST_LENGTH];
-
-	if (hash->ok)
-		hash->ok = pg_hmac_final(hash->ctx, all, sizeof(all)) >= 0;
-	if (hash->ctx != NULL)
-		pg_hmac_free(hash->ctx);
-	if (hash->ok)
-		memcpy(bytes, all, len);
-	return hash->ok;
-}
-
-/* The credentials themselves: who shares them shares replies. */
-static void
-hash_credentials(Hash *hash, const ApigouvOptions *options,
-				 const ApigouvSecrets *secrets)
-{
-	hash_text(hash, secrets->token);
-	hash_text(hash, secrets->client_id);
-	hash_text(hash, secrets->client_secret);
-	hash_text(hash, secrets->client_id ? options->token_url : NULL);
-}
-
-bool
-apigouv_shared_name(const ApigouvOptions *options,
-					const ApigouvSecrets *secrets, const ApigouvBuilt *built,
-					ApigouvName *name)
-{
-	Hash		hash = hash_begin("request");
-	ListCell   *lc;
-
-	hash_text(&hash, options->api->name);
-	hash_text(&hash, options->base_url);
-	hash_credentials(&hash, options, secrets);
-	hash_text(&hash, built->post ? "POST" : "GET");
-	hash_text(&hash, built->url);
-	foreach(lc, built->headers)
-		hash_text(&hash, lfirst(lc));
-	hash_text(&hash, NULL);
-	hash_text(&hash, built->body);
-	return hash_end(&hash, name->bytes, sizeof(name->bytes));
-}
-
-bool
-apigouv_shared_tags(const ApigouvOptions *options,
-					const ApigouvSecrets *secrets, const char *table,
-					ApigouvTags *tags)
-{
-	Hash		hash = hash_begin("server");
-	bool		ok;
-
-	hash_text(&hash, options->api->name);
-	hash_text(&hash, options->base_url);
-	ok = hash_end(&hash, tags->server, sizeof(tags->server));
-
-	hash = hash_begin("credentials");
-	hash_credentials(&hash, options, secrets);
-	ok = hash_end(&hash, tags->credentials, sizeof(tags->credentials)) && ok;
-
-	hash = hash_begin("table");
-	hash_text(&hash, table);
-	return hash_end(&hash, tags->table, sizeof(tags->table)) && ok;
 }
 
 static void
 path_of(const ApigouvName *name, char *path)
 {
-	char	   *end = path + strlcpy(path, CACHE_DIR "/", MAXPGPATH);
+	char	   *end = path + strlcpy(path, APIGOUV_CACHE_DIR "/", MAXPGPATH);
 
 	for (int i = 0; i < APIGOUV_NAME_BYTES; i++)
 		end += sprintf(end, "%02x", name->bytes[i]);
+}
+
+static void
+path_in_cache(char *path, const char *name)
+{
+	snprintf(path, MAXPGPATH, "%s/%s", APIGOUV_CACHE_DIR, name);
 }
 
 /* Does a file's name look like one of path_of's? */
@@ -458,14 +238,12 @@ crc_of_header(const FileHeader *header, const FileEntry *entries)
 
 /* Is this the header of one of our files, as long as it says? */
 static bool
-read_header(int fd, FileHeader *header)
+read_header(File file, FileHeader *header)
 {
-	struct stat st;
-
-	return read_all(fd, header, sizeof(*header), 0) &&
+	return read_file(file, header, sizeof(*header), 0) &&
 		header->magic == FILE_MAGIC && header->version == FILE_VERSION &&
 		header->npages > 0 && header->npages <= MAX_PAGES &&
-		fstat(fd, &st) == 0 && st.st_size == header->size;
+		FileSize(file) == (off_t) header->size;
 }
 
 /* Is a reply past its time, or dated in the future? */
@@ -485,12 +263,12 @@ is_past(const FileHeader *header)
 
 /* Read and check the entries, in the current context. */
 static FileEntry *
-read_entries(int fd, const FileHeader *header)
+read_entries(File file, const FileHeader *header)
 {
 	size_t		len = sizeof(FileEntry) * header->npages;
 	FileEntry  *entries = palloc(len);
 
-	if (read_all(fd, entries, len, sizeof(FileHeader)) &&
+	if (read_file(file, entries, len, sizeof(FileHeader)) &&
 		crc_of_header(header, entries) == header->crc)
 		return entries;
 	pfree(entries);
@@ -505,15 +283,15 @@ apigouv_shared_open(const ApigouvName *first, int ttl_s)
 	bool		sound;
 
 	path_of(first, set->path);
-	set->fd = BasicOpenFilePerm(set->path, O_RDONLY | PG_BINARY, 0);
-	if (set->fd < 0)
+	set->file = PathNameOpenFile(set->path, O_RDONLY | PG_BINARY);
+	if (set->file < 0)
 	{
 		pfree(set);
 		return NULL;
 	}
-	sound = read_header(set->fd, &header) && !is_past(&header) &&
+	sound = read_header(set->file, &header) && !is_past(&header) &&
 		memcmp(header.first, first->bytes, sizeof(header.first)) == 0 &&
-		(set->entries = read_entries(set->fd, &header)) != NULL;
+		(set->entries = read_entries(set->file, &header)) != NULL;
 	if (!sound)
 		unlink(set->path);
 	else if (GetCurrentTimestamp() - header.received >=
@@ -537,12 +315,17 @@ apigouv_shared_set_size(const ApigouvSharedSet *set)
 void
 apigouv_shared_close(ApigouvSharedSet *set)
 {
-	if (set->fd >= 0)
-		close(set->fd);
-	set->fd = -1;
+	if (set->file >= 0)
+		FileClose(set->file);
+	set->file = -1;
 }
 
-/* Read the body of an entry; false when it is damaged or has no room. */
+/*
+ * Read the body of an entry; false when it is damaged or has no room.
+ *
+ * The checksum also tells when the server had to open the file again and
+ * found another one under its name.
+ */
 static bool
 read_body(ApigouvSharedSet *set, const FileEntry *entry, ApigouvSaved *saved)
 {
@@ -551,7 +334,7 @@ read_body(ApigouvSharedSet *set, const FileEntry *entry, ApigouvSaved *saved)
 	if (saved->body == NULL)
 		return false;
 	saved->body[saved->body_len] = '\0';
-	if (read_all(set->fd, saved->body, saved->body_len, entry->offset) &&
+	if (read_file(set->file, saved->body, saved->body_len, entry->offset) &&
 		crc_of(saved->body, saved->body_len) == entry->crc)
 		return true;
 	free(saved->body);
@@ -638,7 +421,7 @@ is_being_written(const char *name, const struct stat *st)
 static int
 find_sets(Found **found, int64 *bytes)
 {
-	DIR		   *dir = AllocateDir(CACHE_DIR);
+	DIR		   *dir = AllocateDir(APIGOUV_CACHE_DIR);
 	struct dirent *entry;
 	int			n = 0;
 	int			room = 256;
@@ -648,13 +431,15 @@ find_sets(Found **found, int64 *bytes)
 	*found = palloc(sizeof(Found) * room);
 	if (dir == NULL)
 		return 0;
-	while ((entry = ReadDirExtended(dir, CACHE_DIR, DEBUG1)) != NULL)
+	while ((entry = ReadDirExtended(dir, APIGOUV_CACHE_DIR,
+									DEBUG1)) != NULL)
 	{
 		char		path[MAXPGPATH];
 		struct stat st;
 
-		snprintf(path, sizeof(path), "%s/%s", CACHE_DIR, entry->d_name);
+		path_in_cache(path, entry->d_name);
 		if (strcmp(entry->d_name, "key") == 0 ||
+			strcmp(entry->d_name, "total") == 0 ||
 			lstat(path, &st) != 0 || S_ISDIR(st.st_mode) ||
 			is_being_written(entry->d_name, &st))
 			continue;
@@ -678,41 +463,91 @@ find_sets(Found **found, int64 *bytes)
 	return n;
 }
 
+/* What the sessions note of all files together, in TOTAL_FILE. */
+typedef struct Total
+{
+	int64		bytes;			/* what the sweep left, and written since */
+	int64		swept_at;		/* s since 1970 */
+} Total;
+
+/*
+ * add_to_total
+ *		Note that so many bytes are written; false when a sweep is due.
+ *
+ * Sessions that add at the same moment may lose one addition: a sweep counts
+ * the files themselves from time to time.
+ */
+static bool
+add_to_total(int64 bytes, int64 bound)
+{
+	int			fd = BasicOpenFilePerm(TOTAL_FILE, O_RDWR | PG_BINARY, 0);
+	int64		now = (int64) time(NULL);
+	Total		total;
+	bool		ok;
+
+	if (fd < 0)
+		return false;
+	ok = apigouv_shared_read_fd(fd, &total, sizeof(total), 0) &&
+		total.bytes >= 0 &&
+		total.swept_at <= now && now - total.swept_at < SWEEP_EVERY_S;
+	total.bytes += bytes;
+	ok = ok && total.bytes <= bound &&
+		apigouv_shared_write_fd(fd, &total, sizeof(total), 0);
+	close(fd);
+	return ok;
+}
+
+/* Note what a sweep has left. */
+static void
+set_total(int64 bytes)
+{
+	Total		total = {bytes, (int64) time(NULL)};
+	int			fd = BasicOpenFilePerm(TOTAL_FILE,
+									   O_WRONLY | O_CREAT | PG_BINARY,
+									   S_IRUSR | S_IWUSR);
+
+	if (fd < 0)
+		return;
+	if (!apigouv_shared_write_fd(fd, &total, sizeof(total), 0))
+		unlink(TOTAL_FILE);
+	close(fd);
+}
+
 /*
  * make_room
- *		Remove the oldest files until the cache has room for so many bytes.
+ *		Remove the oldest files when there is no room for so many bytes.
  *
- * The directory is read when this session knows nothing yet, or has written
- * its part since; others write as well, so the bound is held roughly.
+ * The bound is held roughly: directories are read now and then only.
  */
 static void
 make_room(int64 wanted)
 {
-	static int64 written = 0;	/* by this session since it looked */
 	int64		bound = (int64) apigouv_shared_cache_size * 1024;
 	MemoryContext cxt;
 	MemoryContext old;
 	Found	   *found;
+	int64		bytes;
 	int			n;
 	char		path[MAXPGPATH];
 
-	written += wanted;
-	if (known_bytes >= 0 && known_bytes + written <= bound &&
-		written < bound / SWEEP_PART)
+	if (add_to_total(wanted, bound))
 		return;
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "apigouv_fdw sweep",
 								ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	n = find_sets(&found, &known_bytes);
-	if (known_bytes + wanted > bound)
-		qsort(found, n, sizeof(Found), compare_written);
-	for (int i = 0; i < n && known_bytes + wanted > bound; i++)
+	n = find_sets(&found, &bytes);
+	if (bytes + wanted > bound)
 	{
-		snprintf(path, sizeof(path), "%s/%s", CACHE_DIR, found[i].name);
-		if (unlink(path) == 0 || errno == ENOENT)
-			known_bytes -= found[i].bytes;
+		qsort(found, n, sizeof(Found), compare_written);
+		bound -= bound / SWEEP_PART;
 	}
-	written = wanted;
+	for (int i = 0; i < n && bytes + wanted > bound; i++)
+	{
+		path_in_cache(path, found[i].name);
+		if (unlink(path) == 0 || errno == ENOENT)
+			bytes -= found[i].bytes;
+	}
+	set_total(bytes + wanted);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }
@@ -746,21 +581,21 @@ apigouv_shared_purge(const ApigouvTags *tags, bool by_table)
 	{
 		char		path[MAXPGPATH];
 		FileHeader	header = {0};
-		int			fd;
+		File		file;
 		bool		ours;
 
-		snprintf(path, sizeof(path), "%s/%s", CACHE_DIR, found[i].name);
-		fd = BasicOpenFilePerm(path, O_RDONLY | PG_BINARY, 0);
-		if (fd < 0)
+		path_in_cache(path, found[i].name);
+		file = PathNameOpenFile(path, O_RDONLY | PG_BINARY);
+		if (file < 0)
 			continue;
-		ours = read_header(fd, &header);
-		close(fd);
+		ours = read_header(file, &header);
+		FileClose(file);
 		if (tags != NULL && (!ours || !tags_fit(&header, tags, by_table)))
 			continue;
 		if (unlink(path) == 0 && ours)
 			removed += header.npages;
 	}
-	known_bytes = -1;
+	unlink(TOTAL_FILE);			/* to be counted anew */
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 	return removed;
@@ -794,8 +629,8 @@ write_bodies(int fd, int npages, ApigouvSharedPage *pages, FileEntry *entries,
 				sizeof(entry->content_type));
 		strlcpy(entry->request_id, saved->request_id,
 				sizeof(entry->request_id));
-		ok = write_all(fd, saved->body ? saved->body : "", saved->body_len,
-					   (off_t) * end);
+		ok = apigouv_shared_write_fd(fd, saved->body ? saved->body : "", saved->body_len,
+									 (off_t) * end);
 		if (!ok)
 			return false;
 		*end += (int64) saved->body_len;
@@ -856,8 +691,8 @@ write_set(int fd, const ApigouvTags *tags, int ttl_s, int npages,
 	if (!write_bodies(fd, npages, pages, entries, load, arg, &end))
 		return false;
 	fill_header(header, tags, ttl_s, npages, entries, end);
-	return write_all(fd, header, sizeof(*header), 0) &&
-		write_all(fd, entries, entries_len, sizeof(*header));
+	return apigouv_shared_write_fd(fd, header, sizeof(*header), 0) &&
+		apigouv_shared_write_fd(fd, entries, entries_len, sizeof(*header));
 }
 
 bool
@@ -878,10 +713,10 @@ apigouv_shared_store(const ApigouvTags *tags, int ttl_s, int npages,
 	if (npages > MAX_PAGES ||
 		bytes > (int64) apigouv_shared_cache_size * 1024)
 		return false;
-	make_room(bytes);
+	make_room(TYPEALIGN(DISK_BLOCK, bytes));
 
 	entries = palloc0(sizeof(FileEntry) * npages);
-	temporary_path(aside);
+	apigouv_shared_temporary_path(aside);
 	unlink(aside);
 	fd = BasicOpenFilePerm(aside, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
 						   S_IRUSR | S_IWUSR);
@@ -896,7 +731,7 @@ apigouv_shared_store(const ApigouvTags *tags, int ttl_s, int npages,
 	path_of(&pages[0].name, path);
 	if (ok && set_expiry(aside, header.expires) && rename(aside, path) == 0)
 		return true;
-	warn_once(CACHE_DIR);
+	apigouv_shared_warn(APIGOUV_CACHE_DIR);
 	unlink(aside);
 	return false;
 }

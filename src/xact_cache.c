@@ -372,6 +372,7 @@ static void
 keep_replies(bool failed)
 {
 	size_t		room = (size_t) apigouv_cache_size * 1024;
+	bool		lists_end = false;
 	dlist_iter	iter;
 
 	if (apigouv_keep_after_error_s == 0 || proc_exit_inprogress)
@@ -382,6 +383,7 @@ keep_replies(bool failed)
 		ApigouvReply *reply = dlist_container(ApigouvReply, all_node,
 											  iter.cur);
 		ApigouvSaved saved;
+		bool		is_page;
 
 		if (reply->forgotten || reply->transfer == NULL ||
 			!reply->route->may_be_kept || !is_sound(reply) ||
@@ -389,9 +391,11 @@ keep_replies(bool failed)
 			(reply->origin == APIGOUV_RING_SENT && !failed))
 			continue;
 		save_head(reply, &saved);
-		if (saved.body_len > room)
+		is_page = reply->route->paging.style != APIGOUV_PAGING_NONE;
+		if (saved.body_len > room || (is_page && lists_end))
 		{
-			room = 0;			/* what follows would be of no use */
+			/* the pages that follow would be of no use without it */
+			lists_end = lists_end || is_page;
 			if (!is_spilled(reply))
 				drop_transfer(reply);
 			continue;

@@ -26,7 +26,8 @@ our @EXPORT = qw(
   in_flight wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis session refuses counted asks run_sql still_works raw_server
   stop_raw_servers free_port root samples_dir json_text slurp_bytes envelope
-  descriptors give_entreprise entreprise_detail
+  descriptors resident_bytes keeps_its_size own_definitions
+  give_entreprise entreprise_detail
 );
 
 # Names of tests hold accents.  The handles are those that
@@ -365,7 +366,50 @@ sub descriptors
 		  map { readlink($_) // '' } glob('/proc/' . $session->pid . '/fd/*'));
 }
 
+# Memory that a backend holds.
+sub resident_bytes
+{
+	my ($session) = @_;
+	my $pages = (split ' ', slurp_bytes('/proc/' . $session->pid . '/statm'))[1];
+	return $pages * POSIX::sysconf(&POSIX::_SC_PAGESIZE);
+}
+
+# Let a cluster read definitions that may be changed, the tests' own beside
+# the extension's; sessions begun from then on do.  Returns their directory.
+sub own_definitions
+{
+	my ($node) = @_;
+	my $dir = $node->basedir . '/definitions';
+	mkdir $dir;
+	for my $from (root() . '/apis', root() . '/test/fixtures/apis')
+	{
+		system("cp -r $from/. $dir") == 0 or die "cp $from";
+	}
+	$node->append_conf('postgresql.conf', "apigouv_fdw.definition_dir = '$dir'\n");
+	$node->reload;
+	return $dir;
+}
+
 # ---- assertions ----
+
+# What is done a thousand times after a warm-up of a hundred takes no memory.
+# Sanitizers hold back what is freed: nothing can be told under them.
+sub keeps_its_size
+{
+	my ($session, $repeat, $name) = @_;
+  SKIP:
+	{
+		$repeat->(100);
+		skip 'sanitizers hold memory back', 1
+		  if slurp_bytes('/proc/' . $session->pid . '/maps') =~ /libasan/;
+		my $before = resident_bytes($session);
+		$repeat->(1000);
+		my $grown = resident_bytes($session) - $before;
+		diag(sprintf '%s: %+d kB', $name, $grown / 1024);
+		cmp_ok($grown, '<', 1024 * 1024, $name);
+	}
+	return;
+}
 
 # A query must fail as said: sqlstate, message, detail, hint, context (text =
 # equal, regular expression = match, undef = absent; detail without the number
