@@ -387,7 +387,7 @@ typedef struct Found
 {
 	char		name[2 * APIGOUV_NAME_BYTES + 1];
 	int64		bytes;
-	time_t		written;
+	int64		written;		/* ns since 1970 */
 } Found;
 
 static int
@@ -455,7 +455,8 @@ find_sets(Found **found, int64 *bytes)
 		}
 		strlcpy((*found)[n].name, entry->d_name, sizeof((*found)[n].name));
 		(*found)[n].bytes = (int64) st.st_blocks * 512;
-		(*found)[n].written = st.st_ctime;
+		(*found)[n].written = (int64) st.st_ctim.tv_sec * 1000000000 +
+			st.st_ctim.tv_nsec;
 		*bytes += (*found)[n].bytes;
 		n++;
 	}
