@@ -6,8 +6,9 @@
 CREATE SERVER complet FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (
 	api 'entreprise', base_url 'https://localhost/entreprise/', token_url 'https://localhost/jeton?realm=a',
 	ca_file '/nowhere/ca.pem', proxy 'http://127.0.0.1:3128', connect_timeout_ms '1', timeout_ms '3600000',
-	retries '0', max_concurrency '256', response_max_bytes '1024', recipient '00000900100017', request_cost '0.5');
-ALTER SERVER complet OPTIONS (SET retries '20', SET connect_timeout_ms '600000', SET timeout_ms '1',
+	retries '0', max_concurrency '256', response_max_bytes '1024', recipient '00000900100017', request_cost '0.5',
+	cache_ttl_s '0');
+ALTER SERVER complet OPTIONS (SET cache_ttl_s '31536000', SET retries '20', SET connect_timeout_ms '600000', SET timeout_ms '1',
 	SET max_concurrency '1', SET response_max_bytes '2147483647', SET request_cost '2147483647', DROP proxy);
 -- La Poste's SIRETs need no checksum
 ALTER SERVER complet OPTIONS (SET recipient '35600000012345');
@@ -47,6 +48,9 @@ ALTER SERVER complet OPTIONS (SET connect_timeout_ms '0'); -- ERROR
 ALTER SERVER complet OPTIONS (SET timeout_ms '3600001'); -- ERROR
 ALTER SERVER complet OPTIONS (SET timeout_ms '30s'); -- ERROR
 ALTER SERVER complet OPTIONS (SET max_concurrency '0'); -- ERROR
+ALTER SERVER complet OPTIONS (SET cache_ttl_s '-1'); -- ERROR
+ALTER SERVER complet OPTIONS (SET cache_ttl_s '31536001'); -- ERROR
+CREATE FOREIGN TABLE t (siret text) SERVER complet OPTIONS (cache_ttl_s '1 h'); -- ERROR
 ALTER SERVER complet OPTIONS (SET max_concurrency '257'); -- ERROR
 ALTER SERVER complet OPTIONS (SET response_max_bytes '1023'); -- ERROR
 ALTER SERVER complet OPTIONS (SET response_max_bytes '2147483648'); -- ERROR

@@ -155,12 +155,18 @@ apigouv_page_forget(ApigouvTask *task)
  *		not answered either.
  *
  * The pages read so far are as good as before: a retry goes on from there.
+ * Not so when they came from the cluster's files, which go as a whole.
  */
 void
 apigouv_page_failed(ApigouvTask *task, const ApigouvPage *page)
 {
 	ListCell   *lc;
 
+	if (page->reply->origin == APIGOUV_RING_SHARED)
+	{
+		apigouv_page_forget(task);
+		return;
+	}
 	foreach(lc, task->asked)
 	{
 		ApigouvReply *reply = lfirst(lc);

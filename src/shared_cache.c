@@ -618,6 +618,11 @@ write_bodies(int fd, int npages, ApigouvSharedPage *pages, FileEntry *entries,
 		FileEntry  *entry = &entries[i];
 		bool		ok;
 
+		if (QueryCancelPending || ProcDiePending)
+		{
+			errno = EINTR;		/* a list is long: do not make it wait */
+			return false;
+		}
 		if (!load(i, saved, arg))
 			return false;
 		entry->name = pages[i].name;
@@ -732,7 +737,8 @@ apigouv_shared_store(const ApigouvTags *tags, int ttl_s, int npages,
 	path_of(&pages[0].name, path);
 	if (ok && set_expiry(aside, header.expires) && rename(aside, path) == 0)
 		return true;
-	apigouv_shared_warn(APIGOUV_CACHE_DIR);
+	if (errno != EINTR)
+		apigouv_shared_warn(APIGOUV_CACHE_DIR);
 	unlink(aside);
 	return false;
 }

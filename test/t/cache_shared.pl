@@ -22,6 +22,16 @@ my $one = "SELECT count(*) FROM marche_inclusion.structures WHERE siret = '$sire
 my $soliguide = "SELECT count(*) FROM data_inclusion.structures WHERE source = 'soliguide'";
 my $session = session($node);
 
+# For CRC-32C, as the server computes it.
+my @crc_table = map {
+	my $crc = $_;
+	$crc = $crc & 1 ? 0x82F63B78 ^ ($crc >> 1) : $crc >> 1 for 1 .. 8;
+	$crc
+} 0 .. 255;
+
+# Where a file's facts are: its header, then an entry for each reply.
+my ($RECEIVED_AT, $EXPIRES_AT, $BOOT_AT, $HEADER_BYTES, $ENTRY_BYTES) = (24, 32, 40, 168, 256);
+
 # Names of the files of replies.
 sub files
 {
@@ -209,6 +219,19 @@ my $retry = counted($session, $pages);
 is($retry->{sqlstate}, undef, 'the retry succeeds');
 asks($session, $pages, 0, $retry->{out}, 'and what it read is kept');
 
+# A page that cannot be read: the file goes with it.
+sub last_page_shape
+{
+	my ($from, $to) = @_;
+	my ($largest) = sort { -s $b <=> -s $a } files();
+	rewrite($largest, sub { $_[0] =~ s/$from/$to/g; fix_checksums($_[0]); });
+	return;
+}
+last_page_shape('"items":', '"stuff":');
+is(counted($session, $pages)->{sqlstate}, 'HV021', 'pages of another shape: an error');
+asks($session, $pages, $retry->{requests}, $retry->{out}, 'and the next query asks all of them');
+asks($session, $pages, 0, $retry->{out}, 'once');
+
 # ===================================================================
 # After its time
 # ===================================================================
@@ -232,13 +255,6 @@ sub rewrite
 	return;
 }
 
-# CRC-32C, as the server computes it.
-my @crc_table = map {
-	my $crc = $_;
-	$crc = $crc & 1 ? 0x82F63B78 ^ ($crc >> 1) : $crc >> 1 for 1 .. 8;
-	$crc
-} 0 .. 255;
-
 sub crc32c
 {
 	my $crc = 0xFFFFFFFF;
@@ -247,16 +263,27 @@ sub crc32c
 }
 
 # The times of a file's header, moved by so many seconds; its checksum is right.
-my ($RECEIVED_AT, $EXPIRES_AT, $BOOT_AT, $HEADER_BYTES, $ENTRY_BYTES) = (24, 32, 40, 168, 256);
-
 sub move_times
 {
 	my (undef, $seconds, $boot_seconds) = @_;
-	my $n = unpack 'l', substr($_[0], 12, 4);
 	for ([ $RECEIVED_AT, $seconds ], [ $EXPIRES_AT, $seconds ], [ $BOOT_AT, $boot_seconds ])
 	{
 		my ($at, $by) = @$_;
 		substr($_[0], $at, 8) = pack 'q', unpack('q', substr($_[0], $at, 8)) + $by * 1_000_000;
+	}
+	fix_checksums($_[0]);
+	return;
+}
+
+# Make a file's checksums those of what it holds.
+sub fix_checksums
+{
+	my $n = unpack 'l', substr($_[0], 12, 4);
+	for my $i (0 .. $n - 1)
+	{
+		my $at = $HEADER_BYTES + $i * $ENTRY_BYTES;
+		my ($offset, $len) = unpack 'qq', substr($_[0], $at + 32, 16);
+		substr($_[0], $at + 60, 4) = pack 'L', crc32c(substr($_[0], $offset, $len));
 	}
 	substr($_[0], 8, 4) = pack 'L', crc32c(substr($_[0], 12, $HEADER_BYTES - 12 + $n * $ENTRY_BYTES));
 	return;
