@@ -17,8 +17,22 @@
 #define APIGOUV_LEDGER_COUNTERS 512 /* power of two */
 #define APIGOUV_LEDGER_WAITERS	512
 
+/* Limits that one request may have to fit. */
+#define APIGOUV_LEDGER_LIMITS	4
+
+/* What the upstream told, kept of one counter at most. */
+#define APIGOUV_LEDGER_CAPS		4
+
 /* A text that a counter keeps to be told from others; cut to fit. */
 #define APIGOUV_LEDGER_TEXT		64
+
+/* After a moment at most so many requests may be sent, until another. */
+typedef struct ApigouvCap
+{
+	int64_t		from;
+	int64_t		until;			/* 0: no cap */
+	int64_t		requests;
+}			ApigouvCap;
 
 /*
  * What is kept of a limit.  Moments are microseconds of the boot clock.  Free
@@ -29,10 +43,10 @@ typedef struct ApigouvCounter
 	uint64_t	key[2];
 	int64_t		opened_at;		/* what was sent before is not known */
 	int64_t		closed_until;	/* by a refusal of the upstream */
-	int64_t		cap_from;		/* since then at most cap_requests ... */
-	int64_t		cap_until;		/* ... may be sent until then; 0 = none */
-	int64_t		cap_requests;
+	ApigouvCap	caps[APIGOUV_LEDGER_CAPS];
 	int64_t		keep_us;		/* slots younger than that are kept */
+	int64_t		kept_at;		/* when so much was needed last */
+	int64_t		used_at;		/* when a slot was taken last */
 	int64_t		window_us;		/* as last asked */
 	int64_t		slots_at;		/* offset of the slots in the file */
 	int32_t		capacity;		/* slots there is room for */
@@ -64,9 +78,12 @@ typedef struct ApigouvWaiter
 	uint64_t	ticket;			/* who has a lower one is served first */
 	uint64_t	limits;			/* hash of the limits it has to fit */
 	uint64_t	blocked_on[2];	/* key of the counter that is the latest */
+	uint64_t	keys[APIGOUV_LEDGER_LIMITS];	/* first halves; 0 = none */
 	uint64_t	owner_start;
 	int64_t		lease_until;	/* after that it counts no more */
 	int32_t		owner;
+	int32_t		misses;			/* times it was free there, but not elsewhere */
+	uint32_t	reserved;
 	uint32_t	check;
 } ApigouvWaiter;
 
@@ -80,10 +97,11 @@ typedef struct ApigouvLedgerHeader
 	int64_t		skew_us;		/* of the file system's clock */
 	int64_t		touched_at;		/* boot clock, us */
 	int64_t		opened_at;		/* what was sent before is not known */
-	uint64_t	next_id;		/* of slots, and ticket of waiters */
+	uint64_t	next_id;		/* of slots, and ticket of waiters; never the
+								 * same again in a new ledger */
 	int64_t		end;			/* bytes of the file in use */
-	uint32_t	ncounters;
-	uint32_t	reserved;
+	int64_t		pack_at;		/* when it has grown to that it is packed */
+	int64_t		ncounters;
 	uint64_t	check;
 } ApigouvLedgerHeader;
 
@@ -118,8 +136,9 @@ extern void apigouv_ledger_unlock(void);
 extern int64_t apigouv_ledger_now(void);
 
 /*
- * Changes when the ledger was made anew: what was read of it before is void.
- * That may happen in find, at and room as well.
+ * Changes when the ledger was made anew or packed: what was read of it before
+ * is void.  That may happen in find, at and room as well; room then returns
+ * false.
  */
 extern int	apigouv_ledger_generation(void);
 
@@ -131,8 +150,8 @@ extern ApigouvLedgerHeader *apigouv_ledger_header(void);
 
 /*
  * Write the header with the moment of this change.  To be called before the
- * first change of a locked ledger is written: who dies in between has changed
- * nothing.  False, here and below: see apigouv_ledger_error().
+ * first change of a locked ledger is written: a change of the file that the
+ * header does not tell makes it a copy.  False, here and below: see apigouv_ledger_error().
  */
 extern bool apigouv_ledger_stamp(void);
 
@@ -148,18 +167,24 @@ extern bool apigouv_ledger_put(int place, ApigouvCounter *counter);
 
 /*
  * Room for this many slots at the end of the file: sets slots_at and capacity.
- * What the counter held is not copied.
+ * What the counter held is not copied.  A file that has grown for long is
+ * packed instead: see apigouv_ledger_generation().
  */
 extern bool apigouv_ledger_room(ApigouvCounter *counter, int32_t capacity);
 
 /*
  * Slots of a counter.  Read: into memory of this module, valid until the next
- * read of the same `which` (0 to 7).  A damaged slot counts as sent now.
+ * read of the same `which` (0 to 7).  A damaged slot counts as sent when it is
+ * found.
  */
 extern ApigouvSlot *apigouv_ledger_slots(const ApigouvCounter *counter,
 										 int which);
 extern bool apigouv_ledger_put_slots(const ApigouvCounter *counter, int first,
 									 int n, ApigouvSlot *slots);
+
+/* Move the slots that are still needed to the front; how many. */
+extern int	apigouv_ledger_keep(const ApigouvCounter * counter,
+								ApigouvSlot * slots);
 
 /* Waiters: all of them, header.nwaiters long; damaged ones have owner 0. */
 extern ApigouvWaiter *apigouv_ledger_waiters(void);

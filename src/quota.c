@@ -19,8 +19,10 @@
  * nobody hands anything over, and all that are entitled wake at once.  With a
  * slot it loses its ticket and queues anew for the next one.  Hence a waiter
  * sees at most as many others served as waited when it came, and each of them
- * once.  A waiter that does not come when its slot is free is forgotten when
- * its lease ends.
+ * once, at its expense.  A waiter that does not come when its slot is free is
+ * forgotten when its lease ends.  Who waits for one limit keeps no slot of the
+ * others; but who finds it time and again that the one is free when the other
+ * is not, keeps slots of all of them.
  *
  * What the upstream tells corrects downwards only: fewer requests left than
  * counted here means that somebody else uses the same quota; a refusal closes
@@ -46,6 +48,15 @@
 /* A slot that is reserved for longer is looked at: does its owner live? */
 #define SUSPECT_US		1000000
 
+/* A waiter that so often found one limit free and another not claims all. */
+#define MANY_MISSES		4
+
+/* No closure, window or wait is longer: a week.  Sums of it cannot overflow. */
+#define LONGEST_US		INT64_C(604800000000)
+
+/* What the upstream tells holds so long at most: its bans last 12 h. */
+#define LONGEST_CAP_US	INT64_C(43200000000)
+
 /* A counter of the locked ledger, with its slots. */
 typedef struct Loaded
 {
@@ -53,7 +64,7 @@ typedef struct Loaded
 	bool		is_new;
 	ApigouvCounter counter;
 	ApigouvSlot *slots;
-} Loaded;
+}			Loaded;
 
 /* How a limit stands. */
 typedef struct Standing
@@ -62,7 +73,7 @@ typedef struct Standing
 	int64_t		used;
 	int64_t		left;			/* may be negative */
 	int64_t		not_before;		/* nothing may be sent; boot clock, us */
-} Standing;
+}			Standing;
 
 static inline int64_t
 max_of(int64_t a, int64_t b)
@@ -77,7 +88,7 @@ min_of(int64_t a, int64_t b)
 }
 
 static int64_t
-span_of(const ApigouvQuotaLimit *limit)
+span_of(const ApigouvQuotaLimit * limit)
 {
 	return limit->window_us + limit->margin_ms * INT64_C(1000);
 }
@@ -96,11 +107,16 @@ lock(void)
 	}
 }
 
-/* Unlock, and say how it went. */
+/*
+ * Unlock, and say how it went.  generation: of the ledger when it was locked;
+ * if it was packed or begun anew meanwhile, what failed may be tried again.
+ */
 static ApigouvQuotaResult
-done(bool ok, ApigouvQuotaResult result)
+done(bool ok, ApigouvQuotaResult result, int generation)
 {
 	apigouv_ledger_unlock();
+	if (!ok && generation != apigouv_ledger_generation())
+		return APIGOUV_QUOTA_BUSY;
 	return ok ? result : APIGOUV_QUOTA_BROKEN;
 }
 
@@ -111,14 +127,14 @@ done(bool ok, ApigouvQuotaResult result)
 
 /* Does a slot count in a window of this length that ends now? */
 static inline bool
-is_live(const ApigouvSlot *slot, int64_t span, int64_t now)
+is_live(const ApigouvSlot * slot, int64_t span, int64_t now)
 {
 	return slot->at < 0 || (slot->at > 0 && slot->at + span > now);
 }
 
 /* Date the slots of processes that have died with them. */
 static bool
-settle_orphans(Loaded *loaded)
+settle_orphans(Loaded * loaded)
 {
 	int64_t		now = apigouv_ledger_now();
 
@@ -130,48 +146,11 @@ settle_orphans(Loaded *loaded)
 			apigouv_ledger_is_alive(slot->owner, slot->owner_start))
 			continue;
 		slot->at = now;
-		if (!apigouv_ledger_put_slots(&loaded->counter, i, 1, slot))
+		if (!apigouv_ledger_stamp() ||
+			!apigouv_ledger_put_slots(&loaded->counter, i, 1, slot))
 			return false;
 	}
 	return true;
-}
-
-/* Read the counters of some limits. */
-static bool
-load(const ApigouvQuotaLimits *limits, Loaded *loaded)
-{
-	int			generation;
-
-	do
-	{
-		generation = apigouv_ledger_generation();
-		for (int i = 0; i < limits->n; i++)
-		{
-			if (!apigouv_ledger_find(limits->limits[i].key, &loaded[i].place,
-									 &loaded[i].counter))
-				return false;
-			loaded[i].is_new = loaded[i].counter.capacity == 0;
-			loaded[i].slots = apigouv_ledger_slots(&loaded[i].counter, i);
-			if (loaded[i].slots == NULL || !settle_orphans(&loaded[i]))
-				return false;
-		}
-	} while (generation != apigouv_ledger_generation());
-	return true;
-}
-
-/* Slots that are to be kept, moved to the front; how many. */
-static int
-keep_young(Loaded *loaded)
-{
-	int64_t		now = apigouv_ledger_now();
-	int			n = 0;
-
-	for (int i = 0; i < loaded->counter.nslots; i++)
-	{
-		if (is_live(&loaded->slots[i], loaded->counter.keep_us, now))
-			loaded->slots[n++] = loaded->slots[i];
-	}
-	return n;
 }
 
 /*
@@ -183,25 +162,25 @@ keep_young(Loaded *loaded)
  * not yet moved is still where it was.
  */
 static bool
-make_room(Loaded *loaded)
+make_room(Loaded * loaded)
 {
 	ApigouvCounter *counter = &loaded->counter;
-	int			wanted = counter->requests + counter->requests / 4 + 32;
-	int			n;
+	int64_t		wanted = counter->requests * INT64_C(5) / 4 + 32;
+	int64_t		n;
 
 	if (counter->capacity >= wanted && counter->nslots < counter->capacity)
 		return true;
-	n = keep_young(loaded);
+	n = apigouv_ledger_keep(counter, loaded->slots);
 	if (counter->capacity < wanted || n > counter->capacity / 8 * 7)
 	{
-		int			larger = (int) max_of(wanted, n + n / 2 + 32);
+		int64_t		larger = max_of(wanted, n + n / 2 + 32);
 
-		if (!apigouv_ledger_room(counter, larger))
+		if (!apigouv_ledger_room(counter, (int32_t) min_of(larger, INT32_MAX)))
 			return false;
 	}
-	if (n > 0 && !apigouv_ledger_put_slots(counter, 0, n, loaded->slots))
+	if (n > 0 && !apigouv_ledger_put_slots(counter, 0, (int) n, loaded->slots))
 		return false;
-	counter->nslots = n;
+	counter->nslots = (int32_t) n;
 	return loaded->is_new || apigouv_ledger_put(loaded->place, counter);
 }
 
@@ -210,12 +189,14 @@ make_room(Loaded *loaded)
  *		Let a counter be what a limit says now.
  *
  * When its window has become longer, what was sent before the slots that were
- * kept is not known.
+ * kept is not known.  When the longest window has not been asked for twice its
+ * length, the slots of a shorter one are enough.
  */
 static void
-adopt(Loaded *loaded, const ApigouvQuotaLimit *limit)
+adopt(Loaded * loaded, const ApigouvQuotaLimit * limit)
 {
 	ApigouvCounter *counter = &loaded->counter;
+	int64_t		now = apigouv_ledger_now();
 	int64_t		span = span_of(limit);
 
 	if (loaded->is_new)
@@ -229,8 +210,13 @@ adopt(Loaded *loaded, const ApigouvQuotaLimit *limit)
 	}
 	else if (span > counter->keep_us)
 		counter->opened_at = max_of(counter->opened_at,
-									apigouv_ledger_now() - counter->keep_us);
-	counter->keep_us = max_of(counter->keep_us, span);
+									now - counter->keep_us);
+	if (span >= counter->keep_us ||
+		counter->kept_at + 2 * counter->keep_us < now)
+	{
+		counter->keep_us = span;
+		counter->kept_at = now;
+	}
 	counter->requests = limit->requests;
 	counter->window_us = limit->window_us;
 	counter->margin_ms = limit->margin_ms;
@@ -238,7 +224,7 @@ adopt(Loaded *loaded, const ApigouvQuotaLimit *limit)
 
 /* Write a counter that may be new. */
 static bool
-store(Loaded *loaded)
+store(Loaded * loaded)
 {
 	if (loaded->is_new)
 	{
@@ -250,14 +236,81 @@ store(Loaded *loaded)
 	return apigouv_ledger_put(loaded->place, &loaded->counter);
 }
 
+/*
+ * Read one counter, with its slots, as its limit is now.  A new one is written
+ * at once if `create`, so that the next one finds its place taken, and so that
+ * it can be seen.  So is one whose window has become longer: what is not known
+ * of it must not begin later with each look.
+ */
+static bool
+load_one(const ApigouvQuotaLimit * limit, Loaded * loaded, int which,
+		 bool create)
+{
+	int64_t		kept;
+
+	if (!apigouv_ledger_find(limit->key, &loaded->place, &loaded->counter))
+		return false;
+	loaded->is_new = loaded->counter.capacity == 0;
+	loaded->slots = apigouv_ledger_slots(&loaded->counter, which);
+	if (loaded->slots == NULL || !settle_orphans(loaded))
+		return false;
+	kept = loaded->counter.keep_us;
+	if (!create)
+		return true;
+	adopt(loaded, limit);
+	if (!loaded->is_new && span_of(limit) <= kept)
+		return true;
+	return apigouv_ledger_stamp() && make_room(loaded) && store(loaded);
+}
+
+/* Read the counters of some limits. */
+static bool
+load(const ApigouvQuotaLimits * limits, Loaded * loaded, bool create)
+{
+	int			generation;
+
+	do
+	{
+		generation = apigouv_ledger_generation();
+		for (int i = 0; i < limits->n; i++)
+		{
+			if (!load_one(&limits->limits[i], &loaded[i], i, create) &&
+				generation == apigouv_ledger_generation())
+				return false;
+		}
+	} while (generation != apigouv_ledger_generation());
+	return true;
+}
+
+/* Requests of a counter that were sent after a moment, or will be. */
+static int64_t
+count_after(const Loaded * loaded, int64_t moment)
+{
+	int64_t		after = 0;
+
+	for (int i = 0; i < loaded->counter.nslots; i++)
+	{
+		if (loaded->slots[i].at < 0 || loaded->slots[i].at > moment)
+			after++;
+	}
+	return after;
+}
+
+/* How many a cap still allows; INT64_MAX when it is over. */
+static int64_t
+left_of(const Loaded * loaded, const ApigouvCap * cap)
+{
+	return cap->until > apigouv_ledger_now()
+		? cap->requests - count_after(loaded, cap->from) : INT64_MAX;
+}
+
 /* How a limit stands, by its counter. */
 static void
-assess(const Loaded *loaded, int64_t requests, int64_t span,
-	   Standing *standing)
+assess(const Loaded * loaded, int64_t requests, int64_t span,
+	   Standing * standing)
 {
-	const ApigouvCounter *counter = &loaded->counter;
+	const		ApigouvCounter *counter = &loaded->counter;
 	int64_t		now = apigouv_ledger_now();
-	int64_t		after = 0;
 
 	standing->allowed = requests;
 	if (counter->told > 0)
@@ -265,54 +318,100 @@ assess(const Loaded *loaded, int64_t requests, int64_t span,
 	standing->used = 0;
 	for (int i = 0; i < counter->nslots; i++)
 	{
-		const ApigouvSlot *slot = &loaded->slots[i];
-
-		if (is_live(slot, span, now))
+		if (is_live(&loaded->slots[i], span, now))
 			standing->used++;
-		if (slot->at < 0 || slot->at > counter->cap_from)
-			after++;
 	}
 	standing->left = standing->allowed - standing->used;
 	standing->not_before = counter->closed_until;
 	if (counter->opened_at > 0)
 		standing->not_before = max_of(standing->not_before,
 									  counter->opened_at + span);
-	if (counter->cap_until > now)
+	for (int i = 0; i < APIGOUV_LEDGER_CAPS; i++)
 	{
-		standing->left = min_of(standing->left, counter->cap_requests - after);
-		if (counter->cap_requests - after <= 0)
+		int64_t		left = left_of(loaded, &counter->caps[i]);
+
+		standing->left = min_of(standing->left, left);
+		if (left <= 0)
 			standing->not_before = max_of(standing->not_before,
-										  counter->cap_until);
+										  counter->caps[i].until);
 	}
 	if (standing->not_before > now)
 		standing->left = min_of(standing->left, 0);
 }
 
-/*
- * moment_of
- *		When there will be a slot more than `ahead`.
- *
- * Slots are nearly in the order of their moments, which is enough: whoever is
- * told comes back and looks.
- */
+/* How many live slots were sent at a moment or before; unsent ones: now. */
 static int64_t
-moment_of(const Loaded *loaded, int64_t span, const Standing *standing,
-		  int ahead)
+count_until(const Loaded * loaded, int64_t span, int64_t moment)
 {
 	int64_t		now = apigouv_ledger_now();
-	int64_t		to_expire = standing->used - (standing->allowed - 1 - ahead);
+	int64_t		n = 0;
+
+	for (int i = 0; i < loaded->counter.nslots; i++)
+	{
+		const		ApigouvSlot *slot = &loaded->slots[i];
+
+		if (is_live(slot, span, now) &&
+			(slot->at < 0 ? now : slot->at) <= moment)
+			n++;
+	}
+	return n;
+}
+
+/*
+ * When the n-th of the live slots was sent, the earliest being the first.
+ * They are nearly in that order: it is searched for from the n-th there is.
+ */
+static int64_t
+nth_sent(const Loaded * loaded, int64_t span, int64_t n)
+{
+	int64_t		now = apigouv_ledger_now();
+	int64_t		low = now - span;	/* what is live was sent later */
+	int64_t		high = now;
+	int64_t		nth = 0;
+
+	for (int i = 0; i < loaded->counter.nslots && nth < n; i++)
+	{
+		if (is_live(&loaded->slots[i], span, now) && ++nth == n)
+			high = loaded->slots[i].at < 0 ? now : loaded->slots[i].at;
+	}
+	if (count_until(loaded, span, high) < n)
+		high = now;
+	else if (count_until(loaded, span, high - 1) < n)
+		return high;
+	while (high - low > 1)
+	{
+		int64_t		middle = low + (high - low) / 2;
+
+		if (count_until(loaded, span, middle) < n)
+			low = middle;
+		else
+			high = middle;
+	}
+	return high;
+}
+
+/*
+ * moment_of
+ *		When there will be a slot more than `ahead`, if no slot is given back.
+ */
+static int64_t
+moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
+		  int64_t ahead)
+{
+	int64_t		now = apigouv_ledger_now();
+	int64_t		windows = ahead / standing->allowed;
+	int64_t		to_expire = standing->used - standing->allowed + 1 +
+	ahead % standing->allowed;
 	int64_t		moment = now;
 
-	for (int i = 0; i < loaded->counter.nslots && to_expire > 0; i++)
+	if (to_expire > 0)
+		moment = max_of(moment, nth_sent(loaded, span, to_expire) + span);
+	for (int i = 0; i < APIGOUV_LEDGER_CAPS; i++)
 	{
-		const ApigouvSlot *slot = &loaded->slots[i];
-
-		if (!is_live(slot, span, now))
-			continue;
-		moment = max_of(moment, (slot->at < 0 ? now : slot->at) + span);
-		to_expire--;
+		if (left_of(loaded, &loaded->counter.caps[i]) <= ahead)
+			moment = max_of(moment, loaded->counter.caps[i].until);
 	}
-	return max_of(moment, standing->not_before);
+	return max_of(moment, standing->not_before) + windows * span;
 }
 
 /* ----------------------------------------------------------------
@@ -322,7 +421,7 @@ moment_of(const Loaded *loaded, int64_t span, const Standing *standing,
 
 /* Forget the waiters that are gone.  How many stay. */
 static int
-prune(ApigouvWaiter *waiters)
+prune(ApigouvWaiter * waiters)
 {
 	int64_t		now = apigouv_ledger_now();
 	int			n = 0;
@@ -337,7 +436,7 @@ prune(ApigouvWaiter *waiters)
 
 /* This process's place in the queue for these limits, or NULL. */
 static ApigouvWaiter *
-my_waiter(ApigouvWaiter *waiters, int n, uint64_t set)
+my_waiter(ApigouvWaiter * waiters, int n, uint64_t set)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -348,17 +447,31 @@ my_waiter(ApigouvWaiter *waiters, int n, uint64_t set)
 	return NULL;
 }
 
-/* Waiters before a ticket whom a counter keeps. */
+/*
+ * Waiters before a ticket whom a counter keeps, or the first of those that
+ * claim slots of all their limits.
+ */
 static int
-count_ahead(const ApigouvWaiter *waiters, int n, const uint64_t key[2],
+count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
 			uint64_t ticket)
 {
+	uint64_t	claimer = UINT64_MAX;
 	int			ahead = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		if (waiters[i].ticket < ticket && waiters[i].blocked_on[0] == key[0] &&
-			waiters[i].blocked_on[1] == key[1])
+		if (waiters[i].misses >= MANY_MISSES && waiters[i].ticket < claimer)
+			claimer = waiters[i].ticket;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		const		ApigouvWaiter *waiter = &waiters[i];
+		bool		kept = waiter->blocked_on[0] == key[0] &&
+		waiter->blocked_on[1] == key[1];
+
+		for (int k = 0; k < APIGOUV_LEDGER_LIMITS && !kept; k++)
+			kept = waiter->ticket == claimer && waiter->keys[k] == key[0];
+		if (kept && waiter->ticket < ticket)
 			ahead++;
 	}
 	return ahead;
@@ -366,7 +479,7 @@ count_ahead(const ApigouvWaiter *waiters, int n, const uint64_t key[2],
 
 /* Take away the waiter at a place; the number left. */
 static int
-drop_waiter(ApigouvWaiter *waiters, int n, const ApigouvWaiter *gone)
+drop_waiter(ApigouvWaiter * waiters, int n, const ApigouvWaiter * gone)
 {
 	int			i = (int) (gone - waiters);
 
@@ -376,11 +489,13 @@ drop_waiter(ApigouvWaiter *waiters, int n, const ApigouvWaiter *gone)
 
 /* Queue, or say again that we do.  Without room we ask on without a ticket. */
 static bool
-queue_up(ApigouvWaiter *waiters, int n, const ApigouvQuotaLimits *limits,
-		 const ApigouvQuotaAnswer *answer)
+queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
+		 const ApigouvQuotaAnswer * answer)
 {
 	ApigouvWaiter *mine = my_waiter(waiters, n, limits->set);
 
+	if (mine != NULL && answer->missed)
+		mine->misses = min_of(mine->misses + 1, MANY_MISSES);
 	if (mine == NULL && n < APIGOUV_LEDGER_WAITERS)
 	{
 		mine = &waiters[n++];
@@ -389,6 +504,8 @@ queue_up(ApigouvWaiter *waiters, int n, const ApigouvQuotaLimits *limits,
 		mine->limits = limits->set;
 		mine->owner = getpid();
 		mine->owner_start = apigouv_ledger_start();
+		for (int i = 0; i < limits->n; i++)
+			mine->keys[i] = limits->limits[i].key[0];
 	}
 	if (mine != NULL)
 	{
@@ -407,27 +524,35 @@ queue_up(ApigouvWaiter *waiters, int n, const ApigouvQuotaLimits *limits,
 /*
  * place_in_queue
  *		Can a slot be had now?  Else fill *answer.
+ *
+ * mine: the place in the queue, if there is one.
  */
 static bool
-place_in_queue(const ApigouvQuotaLimits *limits, const Loaded *loaded,
-			   const ApigouvWaiter *waiters, int nwaiters, uint64_t ticket,
-			   ApigouvQuotaAnswer *answer)
+place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
+			   const ApigouvWaiter * waiters, int nwaiters,
+			   const ApigouvWaiter * mine, ApigouvQuotaAnswer * answer)
 {
 	int64_t		now = apigouv_ledger_now();
 	int64_t		latest = 0;
 	int64_t		certain = 0;
 	bool		free = true;
 
+	memset(answer, 0, sizeof(*answer));
 	for (int i = 0; i < limits->n; i++)
 	{
-		const ApigouvQuotaLimit *limit = &limits->limits[i];
-		int			ahead = count_ahead(waiters, nwaiters, limit->key, ticket);
+		const		ApigouvQuotaLimit *limit = &limits->limits[i];
+		int			ahead = count_ahead(waiters, nwaiters, limit->key,
+										mine ? mine->ticket : UINT64_MAX);
 		Standing	standing;
 		int64_t		moment;
 
 		assess(&loaded[i], limit->requests, span_of(limit), &standing);
 		if (standing.left > ahead)
+		{
+			if (mine != NULL && mine->blocked_on[0] == limit->key[0])
+				answer->missed = true;
 			continue;
+		}
 		free = false;
 		moment = moment_of(&loaded[i], span_of(limit), &standing, ahead);
 		certain = max_of(certain, standing.not_before);
@@ -446,9 +571,45 @@ place_in_queue(const ApigouvQuotaLimits *limits, const Loaded *loaded,
 	return false;
 }
 
-/* Take a slot in each counter. */
+/* Position of a slot among those of a counter, or -1. */
+static int
+find_slot(const Loaded * loaded, uint64_t id)
+{
+	for (int i = loaded->counter.nslots - 1; i >= 0; i--)
+	{
+		if (loaded->slots[i].id == id)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * Date the slots of a request in some counters.  0 gives them back, unless the
+ * request was sent.
+ */
 static bool
-take(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id)
+date_slots(Loaded * loaded, int n, uint64_t id, int64_t at)
+{
+	for (int i = 0; i < n; i++)
+	{
+		int			k = find_slot(&loaded[i], id);
+
+		if (k < 0 || (at == 0 && loaded[i].slots[k].at > 0))
+			continue;
+		loaded[i].slots[k].at = at;
+		if (!apigouv_ledger_put_slots(&loaded[i].counter, k, 1,
+									  &loaded[i].slots[k]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Take a slot in each counter, or in none: one that is left in some of them
+ * would count for as long as this process lives.
+ */
+static bool
+take(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id)
 {
 	int			generation = apigouv_ledger_generation();
 	ApigouvSlot slot;
@@ -460,133 +621,101 @@ take(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id)
 	slot.owner_start = apigouv_ledger_start();
 	for (int i = 0; i < limits->n; i++)
 	{
-		adopt(&loaded[i], &limits->limits[i]);
-		if (!make_room(&loaded[i]) ||
-			generation != apigouv_ledger_generation() ||
-			!apigouv_ledger_put_slots(&loaded[i].counter,
-									  loaded[i].counter.nslots, 1, &slot))
-			return false;
-		loaded[i].counter.nslots++;
-		if (!store(&loaded[i]))
-			return false;
-	}
-	return true;
-}
+		Loaded	   *one = &loaded[i];
 
-/* Let the counters that a request waits for be there to be seen. */
-static bool
-show(const ApigouvQuotaLimits *limits, Loaded *loaded)
-{
-	for (int i = 0; i < limits->n; i++)
-	{
-		if (!loaded[i].is_new)
-			continue;
-		adopt(&loaded[i], &limits->limits[i]);
-		if (!make_room(&loaded[i]) || !store(&loaded[i]))
-			return false;
+		one->counter.used_at = apigouv_ledger_now();
+		if (make_room(one) &&
+			apigouv_ledger_put_slots(&one->counter, one->counter.nslots, 1,
+									 &slot))
+		{
+			/* there is always room for one more in memory */
+			one->slots[one->counter.nslots++] = slot;
+			if (store(one))
+				continue;
+		}
+		if (generation == apigouv_ledger_generation())
+			(void) date_slots(loaded, i + 1, id, 0);
+		return false;
 	}
 	return true;
 }
 
 ApigouvQuotaResult
-apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
-					  ApigouvQuotaAnswer *answer)
+apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
+					  ApigouvQuotaAnswer * answer)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
+	int			generation = apigouv_ledger_generation();
 	ApigouvWaiter *waiters;
 	ApigouvWaiter *mine;
-	int			generation;
 	int			n;
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	if (!load(limits, loaded) ||
+	if (!load(limits, loaded, true) ||
 		(waiters = apigouv_ledger_waiters()) == NULL)
-		return done(false, result);
+		return done(false, result, generation);
 	n = prune(waiters);
 	mine = my_waiter(waiters, n, limits->set);
-	if (!place_in_queue(limits, loaded, waiters, n,
-						mine ? mine->ticket : UINT64_MAX, answer))
-		return done(queue_up(waiters, n, limits, answer) &&
-					show(limits, loaded), APIGOUV_QUOTA_WAIT);
-	generation = apigouv_ledger_generation();
+	if (!place_in_queue(limits, loaded, waiters, n, mine, answer))
+		return done(queue_up(waiters, n, limits, answer), APIGOUV_QUOTA_WAIT,
+					generation);
 	*id = apigouv_ledger_header()->next_id++;
 	if (!apigouv_ledger_stamp() ||
 		(mine != NULL &&
 		 !apigouv_ledger_put_waiters(waiters, drop_waiter(waiters, n, mine))))
-		return done(false, result);
-	if (take(limits, loaded, *id))
-		return done(true, APIGOUV_QUOTA_GRANTED);
-	/* no room, so the ledger was begun anew: look again */
-	return done(generation != apigouv_ledger_generation(),
-				APIGOUV_QUOTA_BUSY);
+		return done(false, result, generation);
+	return done(take(limits, loaded, *id), APIGOUV_QUOTA_GRANTED, generation);
 }
 
-/* Position of a slot among those of a counter, or -1. */
-static int
-find_slot(const Loaded *loaded, uint64_t id)
-{
-	for (int i = loaded->counter.nslots - 1; i >= 0; i--)
-	{
-		if (loaded->slots[i].id == id)
-			return i;
-	}
-	return -1;
-}
-
-/* Date the slots of a request; 0 gives them back. */
+/*
+ * May a slot that was reserved be used?  One that was taken for an orphan's
+ * may have left the window meanwhile.
+ */
 static bool
-date_slots(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id,
-		   int64_t at)
+is_usable(const ApigouvQuotaLimit * limit, const Loaded * loaded, uint64_t id)
 {
-	for (int i = 0; i < limits->n; i++)
-	{
-		int			k = find_slot(&loaded[i], id);
+	int64_t		now = apigouv_ledger_now();
+	int			k = find_slot(loaded, id);
 
-		if (k < 0)
-			continue;
-		loaded[i].slots[k].at = at;
-		if (!apigouv_ledger_put_slots(&loaded[i].counter, k, 1,
-									  &loaded[i].slots[k]))
-			return false;
-	}
-	return true;
+	return k >= 0 && loaded->counter.closed_until <= now &&
+		is_live(&loaded->slots[k], span_of(limit), now);
 }
 
 ApigouvQuotaResult
-apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
+apigouv_quota_settle(const ApigouvQuotaLimits * limits, uint64_t id,
 					 int64_t *sent_at)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
+	int			generation = apigouv_ledger_generation();
 	bool		may_send = true;
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
 	*sent_at = apigouv_ledger_now();
-	if (!load(limits, loaded) || !apigouv_ledger_stamp())
-		return done(false, result);
+	if (!load(limits, loaded, false) || !apigouv_ledger_stamp())
+		return done(false, result, generation);
 	for (int i = 0; i < limits->n; i++)
-	{
-		if (find_slot(&loaded[i], id) < 0 ||
-			loaded[i].counter.closed_until > *sent_at)
-			may_send = false;
-	}
-	return done(date_slots(limits, loaded, id, may_send ? *sent_at : 0),
-				may_send ? APIGOUV_QUOTA_GRANTED : APIGOUV_QUOTA_WAIT);
+		may_send = may_send && is_usable(&limits->limits[i], &loaded[i], id);
+	return done(date_slots(loaded, limits->n, id, may_send ? *sent_at : 0),
+				may_send ? APIGOUV_QUOTA_GRANTED : APIGOUV_QUOTA_WAIT,
+				generation);
 }
 
 ApigouvQuotaResult
-apigouv_quota_give_back(const ApigouvQuotaLimits *limits, uint64_t id)
+apigouv_quota_give_back(const ApigouvQuotaLimits * limits, uint64_t id)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
+	int			generation = apigouv_ledger_generation();
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	return done(load(limits, loaded) && apigouv_ledger_stamp() &&
-				date_slots(limits, loaded, id, 0), APIGOUV_QUOTA_GRANTED);
+	return done(load(limits, loaded, false) && apigouv_ledger_stamp() &&
+				date_slots(loaded, limits->n, id, 0),
+				APIGOUV_QUOTA_GRANTED, generation);
 }
 
 /* ----------------------------------------------------------------
@@ -596,7 +725,7 @@ apigouv_quota_give_back(const ApigouvQuotaLimits *limits, uint64_t id)
 
 /* The limit that an upstream's headers and refusals are about. */
 static bool
-group_of(const ApigouvQuotaLimits *limits, ApigouvQuotaLimits *group)
+group_of(const ApigouvQuotaLimits * limits, ApigouvQuotaLimits * group)
 {
 	group->n = 0;
 	for (int i = 0; i < limits->n; i++)
@@ -608,99 +737,111 @@ group_of(const ApigouvQuotaLimits *limits, ApigouvQuotaLimits *group)
 }
 
 ApigouvQuotaResult
-apigouv_quota_close(const ApigouvQuotaLimits *limits, int64_t for_us)
+apigouv_quota_close(const ApigouvQuotaLimits * limits, int64_t for_us)
 {
 	ApigouvQuotaLimits group;
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result;
+	int			generation;
 	bool		ok;
 
 	if (!group_of(limits, &group))
 		return APIGOUV_QUOTA_GRANTED;
 	result = lock();
+	generation = apigouv_ledger_generation();
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	ok = load(&group, loaded) && apigouv_ledger_stamp();
+	for_us = min_of(for_us, LONGEST_US);
+	ok = load(&group, loaded, true) && apigouv_ledger_stamp();
 	for (int i = 0; ok && i < group.n; i++)
 	{
 		ApigouvCounter *counter = &loaded[i].counter;
 
-		adopt(&loaded[i], &group.limits[i]);
 		counter->closed_until = max_of(counter->closed_until,
 									   apigouv_ledger_now() + for_us);
-		ok = make_room(&loaded[i]) && store(&loaded[i]);
+		ok = store(&loaded[i]);
 	}
-	return done(ok, APIGOUV_QUOTA_GRANTED);
+	return done(ok, APIGOUV_QUOTA_GRANTED, generation);
 }
 
-/* Requests of a counter that were sent after a moment, or will be. */
-static int64_t
-count_after(const Loaded *loaded, int64_t moment)
-{
-	int64_t		after = 0;
-
-	for (int i = 0; i < loaded->counter.nslots; i++)
-	{
-		if (loaded->slots[i].at < 0 || loaded->slots[i].at > moment)
-			after++;
-	}
-	return after;
-}
-
-/* Keep what the upstream told, if it is less than what is known. */
+/*
+ * cap
+ *		Keep what the upstream told: after `from`, at most so many requests may
+ *		be sent until `until`.
+ *
+ * Replies come in any order and from this window and the next: a cap that
+ * allows less and one that lasts longer are kept beside each other.  When there
+ * are too many, one stands for two.
+ */
 static void
-cap(Loaded *loaded, int64_t sent_at, int64_t remaining, int64_t until)
+cap(Loaded * loaded, int64_t from, int64_t requests, int64_t until)
 {
-	ApigouvCounter *counter = &loaded->counter;
-	int64_t		now = apigouv_ledger_now();
+	ApigouvCap *caps = loaded->counter.caps;
+	ApigouvCap *place = &caps[0];
+	int64_t		left = requests - count_after(loaded, from);
 
-	if (until <= now)
+	if (until <= apigouv_ledger_now())
 		return;
-	if (counter->cap_until > now &&
-		counter->cap_requests - count_after(loaded, counter->cap_from) <=
-		remaining - count_after(loaded, sent_at))
-		return;
-	counter->cap_from = sent_at;
-	counter->cap_requests = remaining;
-	counter->cap_until = until;
+	for (int i = 0; i < APIGOUV_LEDGER_CAPS; i++)
+	{
+		int64_t		other = left_of(loaded, &caps[i]);
+
+		if (caps[i].until >= until && other <= left)
+			return;
+		if (caps[i].until <= until && other >= left)
+			memset(&caps[i], 0, sizeof(caps[i]));
+		if (caps[i].until < place->until)
+			place = &caps[i];
+	}
+	if (place->until > apigouv_ledger_now())
+	{
+		requests = min_of(left, left_of(loaded, place)) +
+			count_after(loaded, from);
+		until = max_of(until, place->until);
+	}
+	place->from = from;
+	place->requests = requests;
+	place->until = until;
 }
 
 ApigouvQuotaResult
-apigouv_quota_correct(const ApigouvQuotaLimits *limits, int64_t sent_at,
+apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
 					  int64_t allowed, int64_t remaining, int64_t reset_us)
 {
 	ApigouvQuotaLimits group;
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result;
+	int			generation;
 	bool		ok;
 
 	if (!group_of(limits, &group))
 		return APIGOUV_QUOTA_GRANTED;
 	result = lock();
+	generation = apigouv_ledger_generation();
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	ok = load(&group, loaded);
+	ok = load(&group, loaded, false);
 	for (int i = 0; ok && i < group.n; i++)
 	{
-		const ApigouvQuotaLimit *limit = &group.limits[i];
+		const		ApigouvQuotaLimit *limit = &group.limits[i];
 		Loaded	   *one = &loaded[i];
 		ApigouvCounter before = one->counter;
-		int64_t		margin_us = limit->margin_ms * INT64_C(1000);
 
 		if (one->is_new)
 			continue;			/* the ledger was begun anew: closed */
 		if (allowed > 0)
 			one->counter.told = allowed < limit->requests ? (int32_t) allowed
 				: 0;
-		if (remaining >= 0)
+		if (remaining >= 0 && reset_us >= 0)
 			cap(one, sent_at, remaining,
-				reset_us >= 0
-				? apigouv_ledger_now() + reset_us + margin_us
-				: sent_at + limit->window_us);
+				apigouv_ledger_now() + min_of(reset_us, LONGEST_CAP_US) +
+				limit->margin_ms * INT64_C(1000));
+		else if (remaining >= 0)
+			cap(one, sent_at, remaining, sent_at + span_of(limit));
 		if (memcmp(&before, &one->counter, sizeof(before)) != 0)
 			ok = apigouv_ledger_stamp() && store(one);
 	}
-	return done(ok, APIGOUV_QUOTA_GRANTED);
+	return done(ok, APIGOUV_QUOTA_GRANTED, generation);
 }
 
 /* ----------------------------------------------------------------
@@ -709,9 +850,10 @@ apigouv_quota_correct(const ApigouvQuotaLimits *limits, int64_t sent_at,
  */
 
 ApigouvQuotaResult
-apigouv_quota_leave(const ApigouvQuotaLimits *limits)
+apigouv_quota_leave(const ApigouvQuotaLimits * limits)
 {
 	ApigouvQuotaResult result = lock();
+	int			generation = apigouv_ledger_generation();
 	ApigouvWaiter *waiters;
 	int			n;
 	int			kept = 0;
@@ -720,7 +862,7 @@ apigouv_quota_leave(const ApigouvQuotaLimits *limits)
 		return result;
 	waiters = apigouv_ledger_waiters();
 	if (waiters == NULL)
-		return done(false, result);
+		return done(false, result, generation);
 	n = prune(waiters);
 	for (int i = 0; i < n; i++)
 	{
@@ -729,9 +871,9 @@ apigouv_quota_leave(const ApigouvQuotaLimits *limits)
 			waiters[kept++] = waiters[i];
 	}
 	if (kept == n)
-		return done(true, result);
+		return done(true, result, generation);
 	return done(apigouv_ledger_stamp() &&
-				apigouv_ledger_put_waiters(waiters, kept), result);
+				apigouv_ledger_put_waiters(waiters, kept), result, generation);
 }
 
 /*
@@ -739,7 +881,7 @@ apigouv_quota_leave(const ApigouvQuotaLimits *limits)
  * the window: whole windows, and what the slots of now still hold.
  */
 static int64_t
-forecast_one(const Loaded *loaded, const ApigouvQuotaLimit *limit, int64_t n)
+forecast_one(const Loaded * loaded, const ApigouvQuotaLimit * limit, int64_t n)
 {
 	int64_t		span = span_of(limit);
 	int64_t		now = apigouv_ledger_now();
@@ -747,32 +889,41 @@ forecast_one(const Loaded *loaded, const ApigouvQuotaLimit *limit, int64_t n)
 	Standing	standing;
 
 	assess(loaded, limit->requests, span, &standing);
-	windows = (n - 1) / standing.allowed;
-	n -= windows * standing.allowed;
-	standing.used += n - 1;
+	for (int i = 0; i < APIGOUV_LEDGER_CAPS; i++)
+	{
+		if (left_of(loaded, &loaded->counter.caps[i]) < n)
+			standing.not_before = max_of(standing.not_before,
+										 loaded->counter.caps[i].until);
+	}
+	windows = min_of((n - 1) / standing.allowed, INT64_MAX / 4 / span);
+	standing.used += (n - 1) % standing.allowed;
 	return windows * span + moment_of(loaded, span, &standing, 0) - now;
 }
 
 ApigouvQuotaResult
-apigouv_quota_forecast(const ApigouvQuotaLimits *limits, int64_t n,
+apigouv_quota_forecast(const ApigouvQuotaLimits * limits, int64_t n,
 					   int64_t *wait_us)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
+	int			generation = apigouv_ledger_generation();
 
 	*wait_us = 0;
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	if (!load(limits, loaded))
-		return done(false, result);
+	if (!load(limits, loaded, false))
+		return done(false, result, generation);
 	for (int i = 0; n > 0 && i < limits->n; i++)
+	{
+		adopt(&loaded[i], &limits->limits[i]);
 		*wait_us = max_of(*wait_us,
 						  forecast_one(&loaded[i], &limits->limits[i], n));
-	return done(true, result);
+	}
+	return done(true, result, generation);
 }
 
 ApigouvQuotaResult
-apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
+apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row, void *arg),
 				   void *arg)
 {
 	ApigouvQuotaResult result = lock();
@@ -785,24 +936,24 @@ apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
 	generation = apigouv_ledger_generation();
 	waiters = apigouv_ledger_waiters();
 	if (waiters == NULL)
-		return done(false, result);
+		return done(false, result, generation);
 	n = prune(waiters);
 	for (int place = 0; place < APIGOUV_LEDGER_COUNTERS; place++)
 	{
 		ApigouvQuotaRow row = {0};
 		Loaded		loaded;
 		Standing	standing;
-		const ApigouvCounter *counter = &loaded.counter;
+		const		ApigouvCounter *counter = &loaded.counter;
 
 		if (!apigouv_ledger_at(place, &loaded.counter))
-			return done(false, result);
+			return done(false, result, generation);
 		if (generation != apigouv_ledger_generation())
 			break;				/* nothing is known any more */
 		if (counter->capacity == 0)
 			continue;
 		loaded.slots = apigouv_ledger_slots(counter, 0);
 		if (loaded.slots == NULL)
-			return done(false, result);
+			return done(false, result, generation);
 		assess(&loaded, counter->requests,
 			   counter->window_us + counter->margin_ms * INT64_C(1000),
 			   &standing);
@@ -814,7 +965,7 @@ apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
 		row.waiting = count_ahead(waiters, n, counter->key, UINT64_MAX);
 		give(&row, arg);
 	}
-	return done(true, result);
+	return done(true, result, generation);
 }
 
 ApigouvQuotaResult
@@ -824,5 +975,6 @@ apigouv_quota_forget(void)
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	return done(apigouv_ledger_forget(), result);
+	return done(apigouv_ledger_forget(), result,
+				apigouv_ledger_generation());
 }
