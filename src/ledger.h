@@ -82,7 +82,8 @@ typedef struct ApigouvWaiter
 	uint64_t	owner_start;
 	int64_t		lease_until;	/* after that it counts no more */
 	int32_t		owner;
-	int32_t		misses;			/* times it was free there, but not elsewhere */
+	int32_t		delays;			/* times that another counter put it off */
+	int64_t		due_at;			/* when it expects a slot */
 	uint32_t	reserved;
 	uint32_t	check;
 } ApigouvWaiter;

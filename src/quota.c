@@ -21,8 +21,8 @@
  * sees at most as many others served as waited when it came, and each of them
  * once, at its expense.  A waiter that does not come when its slot is free is
  * forgotten when its lease ends.  Who waits for one limit keeps no slot of the
- * others; but who finds it time and again that the one is free when the other
- * is not, keeps slots of all of them.
+ * others; but who is put off time and again, by the one and by the other,
+ * keeps slots of all of them.
  *
  * What the upstream tells corrects downwards only: fewer requests left than
  * counted here means that somebody else uses the same quota; a refusal closes
@@ -48,8 +48,8 @@
 /* A slot that is reserved for longer is looked at: does its owner live? */
 #define SUSPECT_US		1000000
 
-/* A waiter that so often found one limit free and another not claims all. */
-#define MANY_MISSES		4
+/* A waiter that was put off so often, each time by another limit, claims all. */
+#define MANY_DELAYS		4
 
 /* No closure, window or wait is longer: a week.  Sums of it cannot overflow. */
 #define LONGEST_US		INT64_C(604800000000)
@@ -282,7 +282,10 @@ load(const ApigouvQuotaLimits * limits, Loaded * loaded, bool create)
 	return true;
 }
 
-/* Requests of a counter that were sent after a moment, or will be. */
+/*
+ * Requests of a counter that were sent after a moment, or will be.  No two have
+ * the same: the lock is held for longer than a microsecond.
+ */
 static int64_t
 count_after(const Loaded * loaded, int64_t moment)
 {
@@ -460,7 +463,7 @@ count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
 
 	for (int i = 0; i < n; i++)
 	{
-		if (waiters[i].misses >= MANY_MISSES && waiters[i].ticket < claimer)
+		if (waiters[i].delays >= MANY_DELAYS && waiters[i].ticket < claimer)
 			claimer = waiters[i].ticket;
 	}
 	for (int i = 0; i < n; i++)
@@ -493,9 +496,11 @@ queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
 		 const ApigouvQuotaAnswer * answer)
 {
 	ApigouvWaiter *mine = my_waiter(waiters, n, limits->set);
+	int64_t		due_at = apigouv_ledger_now() + answer->wait_us;
 
-	if (mine != NULL && answer->missed)
-		mine->misses = min_of(mine->misses + 1, MANY_MISSES);
+	if (mine != NULL && due_at > mine->due_at &&
+		mine->blocked_on[0] != limits->limits[answer->blocking].key[0])
+		mine->delays = (int32_t) min_of(mine->delays + 1, MANY_DELAYS);
 	if (mine == NULL && n < APIGOUV_LEDGER_WAITERS)
 	{
 		mine = &waiters[n++];
@@ -511,6 +516,7 @@ queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
 	{
 		memcpy(mine->blocked_on, limits->limits[answer->blocking].key,
 			   sizeof(mine->blocked_on));
+		mine->due_at = due_at;
 		mine->lease_until = apigouv_ledger_now() + answer->ask_us + LEASE_US;
 	}
 	return apigouv_ledger_put_waiters(waiters, n);
@@ -524,13 +530,11 @@ queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
 /*
  * place_in_queue
  *		Can a slot be had now?  Else fill *answer.
- *
- * mine: the place in the queue, if there is one.
  */
 static bool
 place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
-			   const ApigouvWaiter * waiters, int nwaiters,
-			   const ApigouvWaiter * mine, ApigouvQuotaAnswer * answer)
+			   const ApigouvWaiter * waiters, int nwaiters, uint64_t ticket,
+			   ApigouvQuotaAnswer * answer)
 {
 	int64_t		now = apigouv_ledger_now();
 	int64_t		latest = 0;
@@ -541,18 +545,13 @@ place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
 	for (int i = 0; i < limits->n; i++)
 	{
 		const		ApigouvQuotaLimit *limit = &limits->limits[i];
-		int			ahead = count_ahead(waiters, nwaiters, limit->key,
-										mine ? mine->ticket : UINT64_MAX);
+		int			ahead = count_ahead(waiters, nwaiters, limit->key, ticket);
 		Standing	standing;
 		int64_t		moment;
 
 		assess(&loaded[i], limit->requests, span_of(limit), &standing);
 		if (standing.left > ahead)
-		{
-			if (mine != NULL && mine->blocked_on[0] == limit->key[0])
-				answer->missed = true;
 			continue;
-		}
 		free = false;
 		moment = moment_of(&loaded[i], span_of(limit), &standing, ahead);
 		certain = max_of(certain, standing.not_before);
@@ -658,7 +657,8 @@ apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
 		return done(false, result, generation);
 	n = prune(waiters);
 	mine = my_waiter(waiters, n, limits->set);
-	if (!place_in_queue(limits, loaded, waiters, n, mine, answer))
+	if (!place_in_queue(limits, loaded, waiters, n,
+						mine ? mine->ticket : UINT64_MAX, answer))
 		return done(queue_up(waiters, n, limits, answer), APIGOUV_QUOTA_WAIT,
 					generation);
 	*id = apigouv_ledger_header()->next_id++;

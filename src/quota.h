@@ -54,7 +54,6 @@ typedef struct ApigouvQuotaAnswer
 	int64_t		ask_us;			/* ask again after so long */
 	int64_t		wait_us;		/* when a slot can be expected */
 	int64_t		certain_us;		/* before that there can be none */
-	bool		missed;			/* the limit waited for is free, another not */
 }			ApigouvQuotaAnswer;
 
 /* A counter, for the view apigouv_quota. */
