@@ -544,7 +544,7 @@ apigouv_ledger_forget(void)
 
 /* Is what was read a counter of this place? */
 static bool
-is_sound(const ApigouvCounter * counter, int place)
+is_sound(const ApigouvCounter *counter, int place)
 {
 	int64_t		bytes = counter->capacity * (int64_t) sizeof(ApigouvSlot);
 
@@ -556,7 +556,7 @@ is_sound(const ApigouvCounter * counter, int place)
 }
 
 bool
-apigouv_ledger_at(int place, ApigouvCounter * counter)
+apigouv_ledger_at(int place, ApigouvCounter *counter)
 {
 	if (!read_at(counter, sizeof(*counter), place_at(place)))
 		return false;
@@ -578,7 +578,7 @@ first_place(const uint64_t key[2])
 
 bool
 apigouv_ledger_find(const uint64_t key[2], int *place,
-					ApigouvCounter * counter)
+					ApigouvCounter *counter)
 {
 	int			first = first_place(key);
 	int			n;
@@ -600,14 +600,14 @@ apigouv_ledger_find(const uint64_t key[2], int *place,
 }
 
 bool
-apigouv_ledger_put(int place, ApigouvCounter * counter)
+apigouv_ledger_put(int place, ApigouvCounter *counter)
 {
 	counter->check = CHECK_OF(counter, place);
 	return write_at(counter, sizeof(*counter), place_at(place));
 }
 
 bool
-apigouv_ledger_room(ApigouvCounter * counter, int32_t capacity)
+apigouv_ledger_room(ApigouvCounter *counter, int32_t capacity)
 {
 	int64_t		bytes = capacity * (int64_t) sizeof(ApigouvSlot);
 
@@ -653,20 +653,20 @@ buffer(int which, size_t bytes)
 }
 
 static uint32_t
-slot_check(const ApigouvSlot * slot, int64_t at)
+slot_check(const ApigouvSlot *slot, int64_t at)
 {
 	return (uint32_t) (CHECK_OF(slot, at) >> 32);
 }
 
 /* Where a slot is in the file. */
 static inline int64_t
-slot_at(const ApigouvCounter * counter, int i)
+slot_at(const ApigouvCounter *counter, int i)
 {
 	return counter->slots_at + i * (int64_t) sizeof(ApigouvSlot);
 }
 
 ApigouvSlot *
-apigouv_ledger_slots(const ApigouvCounter * counter, int which)
+apigouv_ledger_slots(const ApigouvCounter *counter, int which)
 {
 	size_t		bytes = counter->nslots * sizeof(ApigouvSlot);
 	ApigouvSlot *slots = buffer(which, bytes + sizeof(ApigouvSlot));
@@ -693,8 +693,8 @@ apigouv_ledger_slots(const ApigouvCounter * counter, int which)
 }
 
 bool
-apigouv_ledger_put_slots(const ApigouvCounter * counter, int first, int n,
-						 ApigouvSlot * slots)
+apigouv_ledger_put_slots(const ApigouvCounter *counter, int first, int n,
+						 ApigouvSlot *slots)
 {
 	int			i;
 
@@ -704,7 +704,7 @@ apigouv_ledger_put_slots(const ApigouvCounter * counter, int first, int n,
 }
 
 int
-apigouv_ledger_keep(const ApigouvCounter * counter, ApigouvSlot * slots)
+apigouv_ledger_keep(const ApigouvCounter *counter, ApigouvSlot *slots)
 {
 	int64_t		capped = INT64_MAX; /* what was sent since counts still */
 	int			n = 0;
@@ -747,7 +747,7 @@ apigouv_ledger_waiters(void)
 }
 
 bool
-apigouv_ledger_put_waiters(ApigouvWaiter * waiters, int n)
+apigouv_ledger_put_waiters(ApigouvWaiter *waiters, int n)
 {
 	int			i;
 
@@ -765,7 +765,7 @@ apigouv_ledger_put_waiters(ApigouvWaiter * waiters, int n)
 
 /* Is there nothing in a counter any more that could matter? */
 static bool
-is_idle(const ApigouvCounter * counter)
+is_idle(const ApigouvCounter *counter)
 {
 	int			i;
 
@@ -781,8 +781,8 @@ is_idle(const ApigouvCounter * counter)
 
 /* Copy a counter and its slots from a file to the end of another one. */
 static bool
-copy_counter(int from, int to, ApigouvCounter * counter, bool *taken,
-			 ApigouvLedgerHeader * packed)
+copy_counter(int from, int to, ApigouvCounter *counter, bool *taken,
+			 ApigouvLedgerHeader *packed)
 {
 	ApigouvSlot *slots = apigouv_ledger_slots(counter, NBUFFERS - 1);
 	int64_t		wanted;

@@ -184,8 +184,8 @@ extern bool apigouv_ledger_put_slots(const ApigouvCounter *counter, int first,
 									 int n, ApigouvSlot *slots);
 
 /* Move the slots that are still needed to the front; how many. */
-extern int	apigouv_ledger_keep(const ApigouvCounter * counter,
-								ApigouvSlot * slots);
+extern int	apigouv_ledger_keep(const ApigouvCounter *counter,
+								ApigouvSlot *slots);
 
 /* Waiters: all of them, header.nwaiters long; damaged ones have owner 0. */
 extern ApigouvWaiter *apigouv_ledger_waiters(void);

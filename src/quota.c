@@ -64,7 +64,7 @@ typedef struct Loaded
 	bool		is_new;
 	ApigouvCounter counter;
 	ApigouvSlot *slots;
-}			Loaded;
+} Loaded;
 
 /* How a limit stands. */
 typedef struct Standing
@@ -73,7 +73,7 @@ typedef struct Standing
 	int64_t		used;
 	int64_t		left;			/* may be negative */
 	int64_t		not_before;		/* nothing may be sent; boot clock, us */
-}			Standing;
+} Standing;
 
 static inline int64_t
 max_of(int64_t a, int64_t b)
@@ -88,7 +88,7 @@ min_of(int64_t a, int64_t b)
 }
 
 static int64_t
-span_of(const ApigouvQuotaLimit * limit)
+span_of(const ApigouvQuotaLimit *limit)
 {
 	return limit->window_us + limit->margin_ms * INT64_C(1000);
 }
@@ -127,14 +127,14 @@ done(bool ok, ApigouvQuotaResult result, int generation)
 
 /* Does a slot count in a window of this length that ends now? */
 static inline bool
-is_live(const ApigouvSlot * slot, int64_t span, int64_t now)
+is_live(const ApigouvSlot *slot, int64_t span, int64_t now)
 {
 	return slot->at < 0 || (slot->at > 0 && slot->at + span > now);
 }
 
 /* Date the slots of processes that have died with them. */
 static bool
-settle_orphans(Loaded * loaded)
+settle_orphans(Loaded *loaded)
 {
 	int64_t		now = apigouv_ledger_now();
 
@@ -162,7 +162,7 @@ settle_orphans(Loaded * loaded)
  * not yet moved is still where it was.
  */
 static bool
-make_room(Loaded * loaded)
+make_room(Loaded *loaded)
 {
 	ApigouvCounter *counter = &loaded->counter;
 	int64_t		wanted = counter->requests * INT64_C(5) / 4 + 32;
@@ -193,7 +193,7 @@ make_room(Loaded * loaded)
  * length, the slots of a shorter one are enough.
  */
 static void
-adopt(Loaded * loaded, const ApigouvQuotaLimit * limit)
+adopt(Loaded *loaded, const ApigouvQuotaLimit *limit)
 {
 	ApigouvCounter *counter = &loaded->counter;
 	int64_t		now = apigouv_ledger_now();
@@ -224,7 +224,7 @@ adopt(Loaded * loaded, const ApigouvQuotaLimit * limit)
 
 /* Write a counter that may be new. */
 static bool
-store(Loaded * loaded)
+store(Loaded *loaded)
 {
 	if (loaded->is_new)
 	{
@@ -243,7 +243,7 @@ store(Loaded * loaded)
  * of it must not begin later with each look.
  */
 static bool
-load_one(const ApigouvQuotaLimit * limit, Loaded * loaded, int which,
+load_one(const ApigouvQuotaLimit *limit, Loaded *loaded, int which,
 		 bool create)
 {
 	int64_t		kept;
@@ -265,7 +265,7 @@ load_one(const ApigouvQuotaLimit * limit, Loaded * loaded, int which,
 
 /* Read the counters of some limits. */
 static bool
-load(const ApigouvQuotaLimits * limits, Loaded * loaded, bool create)
+load(const ApigouvQuotaLimits *limits, Loaded *loaded, bool create)
 {
 	int			generation;
 
@@ -287,7 +287,7 @@ load(const ApigouvQuotaLimits * limits, Loaded * loaded, bool create)
  * the same: the lock is held for longer than a microsecond.
  */
 static int64_t
-count_after(const Loaded * loaded, int64_t moment)
+count_after(const Loaded *loaded, int64_t moment)
 {
 	int64_t		after = 0;
 
@@ -301,7 +301,7 @@ count_after(const Loaded * loaded, int64_t moment)
 
 /* How many a cap still allows; INT64_MAX when it is over. */
 static int64_t
-left_of(const Loaded * loaded, const ApigouvCap * cap)
+left_of(const Loaded *loaded, const ApigouvCap * cap)
 {
 	return cap->until > apigouv_ledger_now()
 		? cap->requests - count_after(loaded, cap->from) : INT64_MAX;
@@ -309,10 +309,10 @@ left_of(const Loaded * loaded, const ApigouvCap * cap)
 
 /* How a limit stands, by its counter. */
 static void
-assess(const Loaded * loaded, int64_t requests, int64_t span,
-	   Standing * standing)
+assess(const Loaded *loaded, int64_t requests, int64_t span,
+	   Standing *standing)
 {
-	const		ApigouvCounter *counter = &loaded->counter;
+	const ApigouvCounter *counter = &loaded->counter;
 	int64_t		now = apigouv_ledger_now();
 
 	standing->allowed = requests;
@@ -344,14 +344,14 @@ assess(const Loaded * loaded, int64_t requests, int64_t span,
 
 /* How many live slots were sent at a moment or before; unsent ones: now. */
 static int64_t
-count_until(const Loaded * loaded, int64_t span, int64_t moment)
+count_until(const Loaded *loaded, int64_t span, int64_t moment)
 {
 	int64_t		now = apigouv_ledger_now();
 	int64_t		n = 0;
 
 	for (int i = 0; i < loaded->counter.nslots; i++)
 	{
-		const		ApigouvSlot *slot = &loaded->slots[i];
+		const ApigouvSlot *slot = &loaded->slots[i];
 
 		if (is_live(slot, span, now) &&
 			(slot->at < 0 ? now : slot->at) <= moment)
@@ -365,7 +365,7 @@ count_until(const Loaded * loaded, int64_t span, int64_t moment)
  * They are nearly in that order: it is searched for from the n-th there is.
  */
 static int64_t
-nth_sent(const Loaded * loaded, int64_t span, int64_t n)
+nth_sent(const Loaded *loaded, int64_t span, int64_t n)
 {
 	int64_t		now = apigouv_ledger_now();
 	int64_t		low = now - span;	/* what is live was sent later */
@@ -398,7 +398,7 @@ nth_sent(const Loaded * loaded, int64_t span, int64_t n)
  *		When there will be a slot more than `ahead`, if no slot is given back.
  */
 static int64_t
-moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
+moment_of(const Loaded *loaded, int64_t span, const Standing *standing,
 		  int64_t ahead)
 {
 	int64_t		now = apigouv_ledger_now();
@@ -424,7 +424,7 @@ moment_of(const Loaded * loaded, int64_t span, const Standing * standing,
 
 /* Forget the waiters that are gone.  How many stay. */
 static int
-prune(ApigouvWaiter * waiters)
+prune(ApigouvWaiter *waiters)
 {
 	int64_t		now = apigouv_ledger_now();
 	int			n = 0;
@@ -439,7 +439,7 @@ prune(ApigouvWaiter * waiters)
 
 /* This process's place in the queue for these limits, or NULL. */
 static ApigouvWaiter *
-my_waiter(ApigouvWaiter * waiters, int n, uint64_t set)
+my_waiter(ApigouvWaiter *waiters, int n, uint64_t set)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -455,7 +455,7 @@ my_waiter(ApigouvWaiter * waiters, int n, uint64_t set)
  * claim slots of all their limits.
  */
 static int
-count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
+count_ahead(const ApigouvWaiter *waiters, int n, const uint64_t key[2],
 			uint64_t ticket)
 {
 	uint64_t	claimer = UINT64_MAX;
@@ -468,7 +468,7 @@ count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
 	}
 	for (int i = 0; i < n; i++)
 	{
-		const		ApigouvWaiter *waiter = &waiters[i];
+		const ApigouvWaiter *waiter = &waiters[i];
 		bool		kept = waiter->blocked_on[0] == key[0] &&
 		waiter->blocked_on[1] == key[1];
 
@@ -482,7 +482,7 @@ count_ahead(const ApigouvWaiter * waiters, int n, const uint64_t key[2],
 
 /* Take away the waiter at a place; the number left. */
 static int
-drop_waiter(ApigouvWaiter * waiters, int n, const ApigouvWaiter * gone)
+drop_waiter(ApigouvWaiter *waiters, int n, const ApigouvWaiter *gone)
 {
 	int			i = (int) (gone - waiters);
 
@@ -492,8 +492,8 @@ drop_waiter(ApigouvWaiter * waiters, int n, const ApigouvWaiter * gone)
 
 /* Queue, or say again that we do.  Without room we ask on without a ticket. */
 static bool
-queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
-		 const ApigouvQuotaAnswer * answer)
+queue_up(ApigouvWaiter *waiters, int n, const ApigouvQuotaLimits *limits,
+		 const ApigouvQuotaAnswer *answer)
 {
 	ApigouvWaiter *mine = my_waiter(waiters, n, limits->set);
 	int64_t		due_at = apigouv_ledger_now() + answer->wait_us;
@@ -532,9 +532,9 @@ queue_up(ApigouvWaiter * waiters, int n, const ApigouvQuotaLimits * limits,
  *		Can a slot be had now?  Else fill *answer.
  */
 static bool
-place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
-			   const ApigouvWaiter * waiters, int nwaiters, uint64_t ticket,
-			   ApigouvQuotaAnswer * answer)
+place_in_queue(const ApigouvQuotaLimits *limits, const Loaded *loaded,
+			   const ApigouvWaiter *waiters, int nwaiters, uint64_t ticket,
+			   ApigouvQuotaAnswer *answer)
 {
 	int64_t		now = apigouv_ledger_now();
 	int64_t		latest = 0;
@@ -544,7 +544,7 @@ place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
 	memset(answer, 0, sizeof(*answer));
 	for (int i = 0; i < limits->n; i++)
 	{
-		const		ApigouvQuotaLimit *limit = &limits->limits[i];
+		const ApigouvQuotaLimit *limit = &limits->limits[i];
 		int			ahead = count_ahead(waiters, nwaiters, limit->key, ticket);
 		Standing	standing;
 		int64_t		moment;
@@ -572,7 +572,7 @@ place_in_queue(const ApigouvQuotaLimits * limits, const Loaded * loaded,
 
 /* Position of a slot among those of a counter, or -1. */
 static int
-find_slot(const Loaded * loaded, uint64_t id)
+find_slot(const Loaded *loaded, uint64_t id)
 {
 	for (int i = loaded->counter.nslots - 1; i >= 0; i--)
 	{
@@ -587,7 +587,7 @@ find_slot(const Loaded * loaded, uint64_t id)
  * request was sent.
  */
 static bool
-date_slots(Loaded * loaded, int n, uint64_t id, int64_t at)
+date_slots(Loaded *loaded, int n, uint64_t id, int64_t at)
 {
 	for (int i = 0; i < n; i++)
 	{
@@ -608,7 +608,7 @@ date_slots(Loaded * loaded, int n, uint64_t id, int64_t at)
  * would count for as long as this process lives.
  */
 static bool
-take(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id)
+take(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id)
 {
 	int			generation = apigouv_ledger_generation();
 	ApigouvSlot slot;
@@ -640,8 +640,8 @@ take(const ApigouvQuotaLimits * limits, Loaded * loaded, uint64_t id)
 }
 
 ApigouvQuotaResult
-apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
-					  ApigouvQuotaAnswer * answer)
+apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
+					  ApigouvQuotaAnswer *answer)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
@@ -674,7 +674,7 @@ apigouv_quota_reserve(const ApigouvQuotaLimits * limits, uint64_t *id,
  * may have left the window meanwhile.
  */
 static bool
-is_usable(const ApigouvQuotaLimit * limit, const Loaded * loaded, uint64_t id)
+is_usable(const ApigouvQuotaLimit *limit, const Loaded *loaded, uint64_t id)
 {
 	int64_t		now = apigouv_ledger_now();
 	int			k = find_slot(loaded, id);
@@ -684,7 +684,7 @@ is_usable(const ApigouvQuotaLimit * limit, const Loaded * loaded, uint64_t id)
 }
 
 ApigouvQuotaResult
-apigouv_quota_settle(const ApigouvQuotaLimits * limits, uint64_t id,
+apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
 					 int64_t *sent_at)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
@@ -705,7 +705,7 @@ apigouv_quota_settle(const ApigouvQuotaLimits * limits, uint64_t id,
 }
 
 ApigouvQuotaResult
-apigouv_quota_give_back(const ApigouvQuotaLimits * limits, uint64_t id)
+apigouv_quota_give_back(const ApigouvQuotaLimits *limits, uint64_t id)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvQuotaResult result = lock();
@@ -725,7 +725,7 @@ apigouv_quota_give_back(const ApigouvQuotaLimits * limits, uint64_t id)
 
 /* The limit that an upstream's headers and refusals are about. */
 static bool
-group_of(const ApigouvQuotaLimits * limits, ApigouvQuotaLimits * group)
+group_of(const ApigouvQuotaLimits *limits, ApigouvQuotaLimits *group)
 {
 	group->n = 0;
 	for (int i = 0; i < limits->n; i++)
@@ -737,7 +737,7 @@ group_of(const ApigouvQuotaLimits * limits, ApigouvQuotaLimits * group)
 }
 
 ApigouvQuotaResult
-apigouv_quota_close(const ApigouvQuotaLimits * limits, int64_t for_us)
+apigouv_quota_close(const ApigouvQuotaLimits *limits, int64_t for_us)
 {
 	ApigouvQuotaLimits group;
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
@@ -774,7 +774,7 @@ apigouv_quota_close(const ApigouvQuotaLimits * limits, int64_t for_us)
  * are too many, one stands for two.
  */
 static void
-cap(Loaded * loaded, int64_t from, int64_t requests, int64_t until)
+cap(Loaded *loaded, int64_t from, int64_t requests, int64_t until)
 {
 	ApigouvCap *caps = loaded->counter.caps;
 	ApigouvCap *place = &caps[0];
@@ -805,7 +805,7 @@ cap(Loaded * loaded, int64_t from, int64_t requests, int64_t until)
 }
 
 ApigouvQuotaResult
-apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
+apigouv_quota_correct(const ApigouvQuotaLimits *limits, int64_t sent_at,
 					  int64_t allowed, int64_t remaining, int64_t reset_us)
 {
 	ApigouvQuotaLimits group;
@@ -823,7 +823,7 @@ apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
 	ok = load(&group, loaded, false);
 	for (int i = 0; ok && i < group.n; i++)
 	{
-		const		ApigouvQuotaLimit *limit = &group.limits[i];
+		const ApigouvQuotaLimit *limit = &group.limits[i];
 		Loaded	   *one = &loaded[i];
 		ApigouvCounter before = one->counter;
 
@@ -850,7 +850,7 @@ apigouv_quota_correct(const ApigouvQuotaLimits * limits, int64_t sent_at,
  */
 
 ApigouvQuotaResult
-apigouv_quota_leave(const ApigouvQuotaLimits * limits)
+apigouv_quota_leave(const ApigouvQuotaLimits *limits)
 {
 	ApigouvQuotaResult result = lock();
 	int			generation = apigouv_ledger_generation();
@@ -881,7 +881,7 @@ apigouv_quota_leave(const ApigouvQuotaLimits * limits)
  * the window: whole windows, and what the slots of now still hold.
  */
 static int64_t
-forecast_one(const Loaded * loaded, const ApigouvQuotaLimit * limit, int64_t n)
+forecast_one(const Loaded *loaded, const ApigouvQuotaLimit *limit, int64_t n)
 {
 	int64_t		span = span_of(limit);
 	int64_t		now = apigouv_ledger_now();
@@ -901,7 +901,7 @@ forecast_one(const Loaded * loaded, const ApigouvQuotaLimit * limit, int64_t n)
 }
 
 ApigouvQuotaResult
-apigouv_quota_forecast(const ApigouvQuotaLimits * limits, int64_t n,
+apigouv_quota_forecast(const ApigouvQuotaLimits *limits, int64_t n,
 					   int64_t *wait_us)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
@@ -923,7 +923,7 @@ apigouv_quota_forecast(const ApigouvQuotaLimits * limits, int64_t n,
 }
 
 ApigouvQuotaResult
-apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row, void *arg),
+apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
 				   void *arg)
 {
 	ApigouvQuotaResult result = lock();
@@ -943,7 +943,7 @@ apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row, void *arg),
 		ApigouvQuotaRow row = {0};
 		Loaded		loaded;
 		Standing	standing;
-		const		ApigouvCounter *counter = &loaded.counter;
+		const ApigouvCounter *counter = &loaded.counter;
 
 		if (!apigouv_ledger_at(place, &loaded.counter))
 			return done(false, result, generation);

@@ -29,7 +29,7 @@ typedef struct ApigouvQuotaLimit
 	char		name[APIGOUV_LEDGER_TEXT];
 	char		role[APIGOUV_LEDGER_TEXT];	/* empty: everybody */
 	char		counted_by[16];
-}			ApigouvQuotaLimit;
+} ApigouvQuotaLimit;
 
 /* The limits of one request. */
 typedef struct ApigouvQuotaLimits
@@ -37,7 +37,7 @@ typedef struct ApigouvQuotaLimits
 	int			n;				/* 0: nothing limits it */
 	uint64_t	set;			/* hash of the keys */
 	ApigouvQuotaLimit limits[APIGOUV_MAX_LIMITS];
-}			ApigouvQuotaLimits;
+} ApigouvQuotaLimits;
 
 typedef enum ApigouvQuotaResult
 {
@@ -45,7 +45,7 @@ typedef enum ApigouvQuotaResult
 	APIGOUV_QUOTA_WAIT,			/* not now: see the answer */
 	APIGOUV_QUOTA_BUSY,			/* the ledger is held: ask again in a ms */
 	APIGOUV_QUOTA_BROKEN		/* see apigouv_ledger_error() */
-}			ApigouvQuotaResult;
+} ApigouvQuotaResult;
 
 /* Why a request has to wait. */
 typedef struct ApigouvQuotaAnswer
@@ -54,7 +54,7 @@ typedef struct ApigouvQuotaAnswer
 	int64_t		ask_us;			/* ask again after so long */
 	int64_t		wait_us;		/* when a slot can be expected */
 	int64_t		certain_us;		/* before that there can be none */
-}			ApigouvQuotaAnswer;
+} ApigouvQuotaAnswer;
 
 /* A counter, for the view apigouv_quota. */
 typedef struct ApigouvQuotaRow
@@ -65,30 +65,30 @@ typedef struct ApigouvQuotaRow
 	int64_t		left;
 	int64_t		closed_us;		/* nothing is sent for so long; 0 = open */
 	int			waiting;		/* processes */
-}			ApigouvQuotaRow;
+} ApigouvQuotaRow;
 
 /*
  * Reserve a slot in all limits of a request, or queue for it.  *id: of the
  * slot, to settle or give back.
  */
-extern ApigouvQuotaResult apigouv_quota_reserve(const ApigouvQuotaLimits * limits,
+extern ApigouvQuotaResult apigouv_quota_reserve(const ApigouvQuotaLimits *limits,
 												uint64_t *id,
-												ApigouvQuotaAnswer * answer);
+												ApigouvQuotaAnswer *answer);
 
 /*
  * The request is being sent: date its slot.  WAIT: it must not be sent, since
  * the limit was closed or the ledger begun anew meanwhile; the slot is then
  * given back.  *sent_at: boot clock, us.
  */
-extern ApigouvQuotaResult apigouv_quota_settle(const ApigouvQuotaLimits * limits,
+extern ApigouvQuotaResult apigouv_quota_settle(const ApigouvQuotaLimits *limits,
 											   uint64_t id, int64_t *sent_at);
 
 /* The request is not sent after all.  BUSY: try again, or it stays counted. */
-extern ApigouvQuotaResult apigouv_quota_give_back(const ApigouvQuotaLimits * limits,
+extern ApigouvQuotaResult apigouv_quota_give_back(const ApigouvQuotaLimits *limits,
 												  uint64_t id);
 
 /* The upstream has refused: send nothing of this group for so long. */
-extern ApigouvQuotaResult apigouv_quota_close(const ApigouvQuotaLimits * limits,
+extern ApigouvQuotaResult apigouv_quota_close(const ApigouvQuotaLimits *limits,
 											  int64_t for_us);
 
 /*
@@ -96,22 +96,22 @@ extern ApigouvQuotaResult apigouv_quota_close(const ApigouvQuotaLimits * limits,
  * moment: allowed per window (-1: not told), left, and microseconds until its
  * window ends (-1: not told).  Corrects downwards only.
  */
-extern ApigouvQuotaResult apigouv_quota_correct(const ApigouvQuotaLimits * limits,
+extern ApigouvQuotaResult apigouv_quota_correct(const ApigouvQuotaLimits *limits,
 												int64_t sent_at, int64_t allowed,
 												int64_t remaining, int64_t reset_us);
 
 /* This process waits no more for these limits; NULL: for any. */
-extern ApigouvQuotaResult apigouv_quota_leave(const ApigouvQuotaLimits * limits);
+extern ApigouvQuotaResult apigouv_quota_leave(const ApigouvQuotaLimits *limits);
 
 /*
  * The least time until n requests could all be sent, from now on and if
  * nobody else sends any.
  */
-extern ApigouvQuotaResult apigouv_quota_forecast(const ApigouvQuotaLimits * limits,
+extern ApigouvQuotaResult apigouv_quota_forecast(const ApigouvQuotaLimits *limits,
 												 int64_t n, int64_t *wait_us);
 
 /* All counters: calls give() for each. */
-extern ApigouvQuotaResult apigouv_quota_list(void (*give) (const ApigouvQuotaRow * row,
+extern ApigouvQuotaResult apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row,
 														   void *arg),
 											 void *arg);
 
