@@ -17,9 +17,10 @@
  * unknown, so that every window counts as full for its length, when the file
  * is missing, damaged or of another boot of the machine, when the boot clock
  * is behind the last change, or when the file is a copy.  A copy is known by
- * the time of the inode's last change, which nobody can set: it must agree
- * with the moment of the last write that the file itself tells.  A restored
- * backup, a clone and a file put back in place all fail that.  Checksums cover
+ * its inode, and by the time of the inode's last change, which nobody can set:
+ * it must agree with the moment of the last write that the file itself tells.
+ * A restored backup and a clone fail the first, however soon after a write
+ * they were made; contents put back in place fail the second.  Checksums cover
  * a thing's place, so that pages that changed places fail as well.  What none
  * of this sees: a snapshot of the disk put back under the running machine,
  * and parts of the file put back within two seconds of their writing.
@@ -429,6 +430,8 @@ begin_anew(int64_t opened_at)
 	if (fstat(fd, &status) != 0)
 		return broken("could not stat file");
 	header.skew_us = ctime_us(&status) - header.written_at;
+	header.device = (uint64_t) status.st_dev;
+	header.inode = (uint64_t) status.st_ino;
 	return write_header();
 }
 
@@ -447,6 +450,8 @@ is_valid(const struct stat *status)
 		return false;
 	if (header.touched_at > now || header.touched_at < seen_at ||
 		header.opened_at > now || header.end > status->st_size ||
+		header.device != (uint64_t) status->st_dev ||
+		header.inode != (uint64_t) status->st_ino ||
 		header.nwaiters > APIGOUV_LEDGER_WAITERS)
 		return false;
 	drift = ctime_us(status) - header.written_at - header.skew_us;

@@ -96,6 +96,8 @@ typedef struct ApigouvLedgerHeader
 	char		boot_id[40];
 	int64_t		written_at;		/* wall clock, us; the file's ctime agrees */
 	int64_t		skew_us;		/* of the file system's clock */
+	uint64_t	device;			/* of the file; a copy has another */
+	uint64_t	inode;			/* likewise */
 	int64_t		touched_at;		/* boot clock, us */
 	int64_t		opened_at;		/* what was sent before is not known */
 	uint64_t	next_id;		/* of slots, and ticket of waiters; never the
