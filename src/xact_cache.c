@@ -537,18 +537,25 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
-/* A memory context that held a reply goes. */
+/*
+ * A memory context that held a reply goes.  A request that waits to be sent
+ * and is nobody's any more is not to be sent, nor to keep a place in the queue
+ * for a slot.
+ */
 static void
 release_hold(void *arg)
 {
 	ApigouvHold *hold = arg;
+	ApigouvReply *reply = hold->reply;
 
 	if (hold->generation != generation)
 		return;
 	unpin(hold);
-	if (--hold->reply->users == 0 && hold->reply->forgotten &&
-		hold->reply->transfer != NULL)
-		discard_reply(hold->reply);
+	if (--reply->users > 0 || reply->transfer == NULL)
+		return;
+	if (reply->forgotten ||
+		reply->transfer->state == APIGOUV_TRANSFER_QUEUED)
+		discard_reply(reply);
 }
 
 /*
