@@ -27,9 +27,11 @@ SELECT plan($$SELECT statut FROM entreprise.entreprise_attestations WHERE siret 
 -- ====================================================================
 -- Limits impose a least duration; ten values stand for those that are not known yet
 -- ====================================================================
+ALTER SERVER entreprise OPTIONS (SET limits 'attestation_fiscale=5/60s');
 SET outils.sirets = '1 2 3';
 SELECT plan($$SELECT siren FROM entreprise.entreprise_attestation_fiscale WHERE siret = ANY (string_to_array(current_setting('outils.sirets'), ' '))$$);
 SELECT plan($$SELECT siren FROM entreprise.entreprise_attestation_fiscale WHERE siren IN ('000003012', '000003020', '000003038', '000003046', '000003053', '000003061', '000003079', '000003087', '000003095', '000003103', '000003111')$$);
+ALTER SERVER entreprise OPTIONS (SET limits 'json=10000/1s, documents=10000/1s, urssaf=10000/1s, ip=10000/1s');
 
 -- ====================================================================
 -- A key that lacks; a join that feeds it (the filter's two sides depend on the version)

@@ -321,30 +321,42 @@ append_text(List *texts, char *text)
 	return lappend(texts, text);
 }
 
+/* A list of texts with the limits of a kind of request, if they are not there. */
+static List *
+append_limits(List *texts, const ApigouvScanState *state, int limit)
+{
+	static const ApigouvSecrets none;
+	ApigouvQuotaLimits limits;
+
+	apigouv_limit_find(state->options, state->userid, &none, limit, true,
+					   &limits);
+	for (int i = 0; i < limits.n; i++)
+	{
+		const ApigouvQuotaLimit *one = &limits.limits[i];
+
+		texts = append_text(texts,
+							psprintf("%s%s%s (%s)", one->name,
+									 one->role[0] ? " of role " : "",
+									 one->role,
+									 apigouv_limit_window(one->requests,
+														  one->window_us / 1000)));
+	}
+	return texts;
+}
+
 /* Limits that the requests have to fit, each once. */
 static void
 explain_limits(const ApigouvScanState *state, ExplainState *es)
 {
-	static const ApigouvSecrets none;
 	List	   *texts = NIL;
 
 	for (int i = 0; i < state->nroutes; i++)
 	{
-		ApigouvQuotaLimits limits;
+		const ApigouvRoute *route = state->routes[i].route;
 
-		apigouv_limit_find(state->options, state->userid, &none,
-						   state->routes[i].route->limit, true, &limits);
-		for (int j = 0; j < limits.n; j++)
-		{
-			const ApigouvQuotaLimit *limit = &limits.limits[j];
-			char	   *text;
-
-			text = psprintf("%s%s%s (%s)", limit->name,
-							limit->role[0] ? " of role " : "", limit->role,
-							apigouv_limit_window(limit->requests,
-												 limit->window_us / 1000));
-			texts = append_text(texts, text);
-		}
+		if (route->lookup.path != NULL)
+			texts = append_limits(texts, state, route->lookup.limit);
+		texts = append_limits(texts, state, route->limit);
 	}
 	if (texts != NIL)
 		ExplainPropertyList("Limits", texts, es);

@@ -23,6 +23,8 @@
 #include "common/sha2.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
+#include "nodes/value.h"
 
 #include "limit.h"
 #include "messages.h"
@@ -134,6 +136,7 @@ apigouv_limit_parse(const ApigouvApi *api, const char *text)
 	char	   *rest = text ? pstrdup(text) : NULL;
 	char	   *name;
 	char	   *value;
+	Bitmapset  *given = NULL;
 
 	memcpy(limits, api->limits, sizeof(ApigouvLimit) * api->nlimits);
 	while (next_item(&rest, &name, &value))
@@ -148,6 +151,10 @@ apigouv_limit_parse(const ApigouvApi *api, const char *text)
 			raise_bad_item("limits", text,
 						   psprintf("Give limits such as %s=250/60s, with up to %d requests and one day; the units are s and ms.",
 									name, MAX_LIMIT_REQUESTS));
+		if (bms_is_member(i, given))
+			raise_bad_item("limits", text,
+						   psprintf("Limit \"%s\" is given twice.", name));
+		given = bms_add_member(given, i);
 	}
 	return limits;
 }
@@ -163,6 +170,7 @@ share_of(const char *text, const char *role)
 	char	   *name;
 	char	   *value;
 	int			share = 0;
+	List	   *roles = NIL;
 
 	while (next_item(&rest, &name, &value))
 	{
@@ -173,6 +181,10 @@ share_of(const char *text, const char *role)
 			strcmp(end, "%") != 0 || percent < 1 || percent > 100)
 			raise_bad_item("role_limits", text,
 						   "Give shares of roles such as batch=60%, each from 1% to 100%.");
+		if (role == NULL && list_member(roles, makeString(name)))
+			raise_bad_item("role_limits", text,
+						   psprintf("Role \"%s\" is given twice.", name));
+		roles = lappend(roles, makeString(name));
 		if (role != NULL && strcmp(name, role) == 0)
 			share = (int) percent;
 	}
@@ -298,13 +310,15 @@ apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 char *
 apigouv_limit_window(int requests, int64 window_ms)
 {
-	if (window_ms % 1000 != 0)
-		return psprintf(_("%d requests per %lld ms"), requests,
-						(long long) window_ms);
-	return psprintf(ngettext("%d requests per %lld second",
-							 "%d requests per %lld seconds",
-							 (unsigned long) (window_ms / 1000)),
-					requests, (long long) (window_ms / 1000));
+	char	   *rate = psprintf(ngettext("%d request", "%d requests",
+										 (unsigned long) requests), requests);
+	char	   *window = window_ms % 1000 != 0
+	? psprintf("%lld ms", (long long) window_ms)
+	: psprintf(ngettext("%lld second", "%lld seconds",
+						(unsigned long) (window_ms / 1000)),
+			   (long long) (window_ms / 1000));
+
+	return psprintf(_("%s per %s"), rate, window);
 }
 
 double

@@ -124,7 +124,7 @@ sub refused_for
 	return {
 		sqlstate => '53400',
 		message => 'could not send a request to foreign server "entreprise": request quota is exhausted',
-		detail => qr/^Limit "$limit" is $rate; \d+ seconds remain, retry_at=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.$/,
+		detail => qr/^Limit "$limit" is $rate; \d+ seconds? remains?, retry_at=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\.$/,
 		hint => 'Run the query again later, or raise server option "quota_wait_ms".',
 		%more };
 }
