@@ -321,25 +321,25 @@ append_text(List *texts, char *text)
 	return lappend(texts, text);
 }
 
-/* A list of texts with the limits of a kind of request, if they are not there. */
+/* A list of texts with those limits of a kind of request that it lacks. */
 static List *
-append_limits(List *texts, const ApigouvScanState *state, int limit)
+append_limits(List *texts, const ApigouvScanState *state, int which)
 {
 	static const ApigouvSecrets none;
 	ApigouvQuotaLimits limits;
 
-	apigouv_limit_find(state->options, state->userid, &none, limit, true,
+	apigouv_limit_find(state->options, state->userid, &none, which, true,
 					   &limits);
 	for (int i = 0; i < limits.n; i++)
 	{
-		const ApigouvQuotaLimit *one = &limits.limits[i];
+		const ApigouvQuotaLimit *limit = &limits.limits[i];
+		char	   *text;
 
-		texts = append_text(texts,
-							psprintf("%s%s%s (%s)", one->name,
-									 one->role[0] ? " of role " : "",
-									 one->role,
-									 apigouv_limit_window(one->requests,
-														  one->window_us / 1000)));
+		text = psprintf("%s%s%s (%s)", limit->name,
+						limit->role[0] ? " of role " : "", limit->role,
+						apigouv_limit_window(limit->requests,
+											 limit->window_us / 1000));
+		texts = append_text(texts, text);
 	}
 	return texts;
 }
