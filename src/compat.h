@@ -111,6 +111,7 @@
 #define APIGOUV_WAIT_HTTP	"ApigouvHttp"	/* a reply */
 #define APIGOUV_WAIT_RETRY	"ApigouvRetry"	/* the moment to ask again */
 #define APIGOUV_WAIT_QUOTA	"ApigouvQuota"	/* a slot of the quota ledger */
+#define APIGOUV_WAIT_CACHE	"ApigouvCache"	/* a file of the shared cache */
 #if PG_VERSION_NUM >= 170000
 #define apigouv_wait_event(name) WaitEventExtensionNew(name)
 #else

@@ -173,7 +173,7 @@ read_file(File file, void *bytes, size_t len, off_t at)
 		int			n = (int) FileRead(file, (char *) bytes + done,
 									   (int) Min(len - done, MAX_PIECE),
 									   at + (off_t) done,
-									   APIGOUV_WAIT_EVENT);
+									   apigouv_wait_event(APIGOUV_WAIT_CACHE));
 
 		if (n <= 0)
 			return false;
