@@ -505,11 +505,12 @@ classify(CURLcode code, bool sent)
 		case CURLE_COULDNT_RESOLVE_PROXY:
 		case CURLE_COULDNT_CONNECT:
 		case CURLE_PROXY:
+		case CURLE_SSL_CONNECT_ERROR:
+			/* a handshake that breaks off may pass; a certificate does not */
 			return APIGOUV_FAILURE_CONNECT;
 		case CURLE_OPERATION_TIMEDOUT:
 			/* what was never sent may be sent again */
 			return sent ? APIGOUV_FAILURE_TIMEOUT : APIGOUV_FAILURE_CONNECT;
-		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_CERTPROBLEM:
 		case CURLE_SSL_CIPHER:
@@ -537,6 +538,19 @@ classify(CURLcode code, bool sent)
 	}
 }
 
+/* Say why there is no TLS; libcurl's words are the only ones. */
+static void
+describe_tls(const ApigouvTransferPrivate *private, const char *peer,
+			 CURLcode code, char *text, size_t size)
+{
+	char		reason[100];
+
+	apigouv_header_text(reason, sizeof(reason), private->curl_error,
+				   strlen(private->curl_error));
+	snprintf(text, size, "no TLS connection to %s: %s", peer,
+			 reason[0] ? reason : curl_easy_strerror(code));
+}
+
 /*
  * Say why an attempt failed.  The words are ours where they can be, since
  * libcurl's change between versions and may quote what was sent.
@@ -548,7 +562,6 @@ describe_failure(ApigouvTransfer *transfer, CURLcode code)
 	char	   *text = transfer->failure_text;
 	size_t		size = sizeof(transfer->failure_text);
 	char		peer[128];
-	char		reason[100];
 	long		os_errno = 0;
 
 	describe_peer(private, peer, sizeof(peer));
@@ -569,14 +582,13 @@ describe_failure(ApigouvTransfer *transfer, CURLcode code)
 			else if (code == CURLE_COULDNT_RESOLVE_HOST ||
 					 code == CURLE_COULDNT_RESOLVE_PROXY)
 				snprintf(text, size, "could not find the address of %s", peer);
+			else if (code == CURLE_SSL_CONNECT_ERROR)
+				describe_tls(private, peer, code, text, size);
 			else
 				snprintf(text, size, "could not connect to %s", peer);
 			break;
 		case APIGOUV_FAILURE_TLS:
-			apigouv_header_text(reason, sizeof(reason), private->curl_error,
-								strlen(private->curl_error));
-			snprintf(text, size, "no TLS connection to %s: %s", peer,
-					 reason[0] ? reason : curl_easy_strerror(code));
+			describe_tls(private, peer, code, text, size);
 			break;
 		case APIGOUV_FAILURE_TIMEOUT:
 			snprintf(text, size, "no complete reply within %d ms",

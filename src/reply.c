@@ -242,17 +242,27 @@ exponential_ms(int n)
 	return (int) (ms * (0.75 + 0.5 * pg_prng_double(&pg_global_prng_state)));
 }
 
-/* How long a reply asks to wait, in ms, or the fallback. */
+/* How long a reply asks to wait, in seconds; -1 when it does not. */
+static int
+asked_wait_s(const ApigouvTransfer *transfer,
+			 const ApigouvJudgement *judgement)
+{
+	if (transfer->retry_after_s >= 0)
+		return transfer->retry_after_s;
+	if (judgement->retry_in_s >= 0)
+		return judgement->retry_in_s;
+	if (transfer->status == 429 && transfer->limit_reset_s >= 0)
+		return (int) Max(transfer->limit_reset_s, 1);
+	return -1;
+}
+
+/* The same in ms, or the fallback. */
 static int
 asked_wait_ms(const ApigouvTransfer *transfer,
 			  const ApigouvJudgement *judgement, int fallback_ms)
 {
-	int			seconds = transfer->retry_after_s >= 0
-	? transfer->retry_after_s : judgement->retry_in_s;
+	int			seconds = asked_wait_s(transfer, judgement);
 
-	if (seconds < 0 && transfer->status == 429 &&
-		transfer->limit_reset_s >= 0)
-		seconds = (int) Max(transfer->limit_reset_s, 1);
 	if (seconds < 0)
 		return fallback_ms;
 	/* a little later than asked: clocks are not the same */
@@ -439,6 +449,7 @@ engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
 			const ApigouvJudgement *judgement)
 {
 	char	   *role = GetUserNameFromId(userid, true);
+	int			wait_s;
 
 	switch (judgement->verdict)
 	{
@@ -453,11 +464,10 @@ engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
 							role ? role : "?", options->server_name,
 							list_scopes(route));
 		case APIGOUV_REPLY_QUOTA:
-			if (transfer->retry_after_s >= 0)
-				return psprintf("Run the query again in %d seconds.",
-								transfer->retry_after_s);
-			return pstrdup("Run the query again later.");
 		case APIGOUV_REPLY_UNAVAILABLE:
+			wait_s = asked_wait_s(transfer, judgement);
+			if (wait_s > 0)
+				return psprintf("Run the query again in %d seconds.", wait_s);
 			return pstrdup("Run the query again later.");
 		default:
 			return NULL;

@@ -659,13 +659,13 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	ApigouvLimitHeaders names;
 	ApigouvQuotaLimits limits;
 	char	   *authorization;
+	uint32		generation;
 	const char **headers;
 	int			n = 0;
 	ListCell   *lc;
 
 	authorization = apigouv_token_header(options, userid, secrets,
-										 stale_generation,
-										 &reply->token_generation);
+										 stale_generation, &generation);
 	headers = palloc(sizeof(char *) * (list_length(built->headers) + 1));
 	foreach(lc, built->headers)
 		headers[n++] = lfirst(lc);
@@ -686,6 +686,7 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	apigouv_option_http(options, userid, &settings);
 	reply->transfer = apigouv_http_start(&settings, &request, &names,
 										 retry_reply, reply);
+	reply->token_generation = generation;
 	pfree(headers);
 }
 
@@ -887,6 +888,9 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 /*
  * apigouv_cache_renew
  *		Send a request again with a new access token.
+ *
+ * When there is no new token, the error leaves the reply as it was: asked
+ * again after a rollback to a savepoint, it is renewed then.
  */
 void
 apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
@@ -895,9 +899,9 @@ apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
 {
 	ApigouvTransfer *refused = reply->transfer;
 
-	reply->renewed = true;
 	send_request(reply, options, userid, secrets, built,
 				 reply->token_generation);
+	reply->renewed = true;
 	leave_memory(reply);
 	apigouv_http_release(refused);
 }

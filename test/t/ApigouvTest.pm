@@ -25,7 +25,7 @@ our @EXPORT = qw(
   stub_url stub_reset stub_latency stub_options faults replay requests
   in_flight wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis session refuses counted asks run_sql still_works raw_server
-  stop_raw_servers free_port root samples_dir json_text slurp_bytes envelope
+  raw_requests stop_raw_servers helper_process free_port root samples_dir json_text slurp_bytes envelope
   descriptors resident_bytes keeps_its_size own_definitions
   give_entreprise entreprise_detail
 );
@@ -63,7 +63,7 @@ my $http = HTTP::Tiny->new(
 	keep_alive => 1,
 	timeout => $PATIENCE);
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
-my ($stub_url, $stub_pid, %tokens, @raw_servers);
+my ($stub_url, %tokens, @processes, @raw_servers);
 
 sub root { return "$FindBin::RealBin/../.."; }
 
@@ -96,18 +96,25 @@ sub stub_url
 	return $stub_url = $ENV{APIGOUV_STUB_URL} if $ENV{APIGOUV_STUB_URL};
 
 	my $port_file = PostgreSQL::Test::Utils::tempdir() . '/port';
-	$stub_pid = fork() // die "fork: $!";
-	if ($stub_pid == 0)
-	{
-		open(STDOUT, '>', '/dev/null');
-		exec(python(), root() . '/test/stub/apigouv_stub.py',
-			'--port', '0', '--port-file', $port_file,
-			'--limit-factor', '1000')
-		  or POSIX::_exit(1);
-	}
+	helper_process(python(), root() . '/test/stub/apigouv_stub.py',
+		'--port', '0', '--port-file', $port_file, '--limit-factor', '1000');
 	wait_for(sub { -s $port_file }, 'the local API server');
 	my $port = slurp_bytes($port_file);
 	return $stub_url = "http://127.0.0.1:" . ($port + 0);
+}
+
+# A program that runs until the test ends.
+sub helper_process
+{
+	my (@command) = @_;
+	my $pid = fork() // die "fork: $!";
+	if ($pid == 0)
+	{
+		open(STDOUT, '>', '/dev/null');
+		exec(@command) or POSIX::_exit(1);
+	}
+	push @processes, $pid;
+	return;
 }
 
 sub wait_for
@@ -231,11 +238,15 @@ sub free_port
 	return $socket->sockport;
 }
 
+my $raw_log;
+
 # A server that gives raw bytes: path's first member => what to write before
-# the connection is closed.  Returns its address.
+# the connection is closed, or a sub to which the connection is given.  It
+# serves one connection after the other.  Returns its address.
 sub raw_server
 {
 	my (%replies) = @_;
+	$raw_log //= PostgreSQL::Test::Utils::tempdir() . '/raw_requests';
 	my $listener = IO::Socket::INET->new(
 		LocalAddr => '127.0.0.1',
 		LocalPort => 0,
@@ -245,15 +256,33 @@ sub raw_server
 	if ($pid == 0)
 	{
 		$SIG{PIPE} = 'IGNORE';
+		# else a session's psql, whose input is open here too, never ends
+		close $_ for values %ApigouvTest::Session::inputs;
 		while (my $client = $listener->accept)
 		{
 			my $head = '';
 			while ($head !~ /\r\n\r\n/)
 			{
 				sysread($client, $head, 65536, length $head) or last;
+				last if $head =~ /^\x16/;
+			}
+			if ($head =~ /^\x16/)
+			{
+				close $client;    # TLS is not spoken here
+				next;
 			}
 			my ($name) = $head =~ m{^\S+ /([^/ ]+)};
+			if (defined $name)
+			{
+				open(my $log, '>>', $raw_log) or die "$raw_log: $!";
+				print $log '.';
+			}
 			my $bytes = $replies{ $name // '' } // "HTTP/1.1 404 No\r\n\r\n";
+			if (ref $bytes)
+			{
+				$bytes->($client);
+				$bytes = '';
+			}
 			my $at = 0;
 			while ($at < length $bytes)
 			{
@@ -270,6 +299,9 @@ sub raw_server
 	return 'http://127.0.0.1:' . $listener->sockport;
 }
 
+# How many requests all these servers have read.
+sub raw_requests { return defined $raw_log && -s $raw_log || 0; }
+
 sub stop_raw_servers
 {
 	kill 'TERM', @raw_servers if @raw_servers;
@@ -282,10 +314,10 @@ END
 {
 	my $status = $?;
 	stop_raw_servers();
-	if ($stub_pid)
+	if (@processes)
 	{
-		kill 'TERM', $stub_pid;
-		waitpid $stub_pid, 0;
+		kill 'TERM', @processes;
+		waitpid $_, 0 for @processes;
 	}
 	$? = $status;
 }
@@ -524,6 +556,7 @@ use Symbol 'gensym';
 use Time::HiRes qw(time);
 
 my $marks = 0;
+our %inputs;    # of the psqls that run, by session
 
 # new(node, db =>, user =>, options => text for PGOPTIONS)
 sub new
@@ -544,6 +577,7 @@ sub new
 		@command);
 	binmode $_, ':raw' for @$self{qw(to from from_err)};
 	$self->{to}->autoflush(1);
+	$inputs{ 0 + $self } = $self->{to};
 	my $first = $self->query('SELECT pg_backend_pid()');
 	croak "no connection: $first->{err}" if $first->{out} !~ /^\d+\n$/;
 	chomp($self->{pid} = $first->{out});
@@ -655,6 +689,7 @@ sub quit
 {
 	my ($self) = @_;
 	return unless defined $self->{psql};
+	delete $inputs{ 0 + $self };
 	close $self->{to};
 	waitpid $self->{psql}, 0;
 	delete $self->{psql};
