@@ -326,6 +326,45 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 			 apigouv_reply_describe(transfer, judgement), transfer);
 }
 
+/* Can a refused access token be replaced, for this reply? */
+static bool
+is_renewable(const ApigouvReply *reply)
+{
+	return reply->token_generation != 0 && !reply->renewed;
+}
+
+/* Ask for a page again, with a new access token. */
+static void
+renew_page(ApigouvScanState *state, ApigouvPage *page)
+{
+	count_page(state, page);
+	page->counted = false;
+	apigouv_cache_renew(page->reply, state->options, state->userid,
+						apigouv_fetch_secrets(state), &page->built);
+}
+
+/*
+ * renew_ahead
+ *		The same before a task's turn to be read.
+ *
+ * When a token ends, everything in flight is refused: what is begun ahead
+ * must travel together again, not one after the other.
+ */
+static void
+renew_ahead(ApigouvScanState *state, ApigouvTask *task)
+{
+	ApigouvPage *page = task->pages != NIL ? linitial(task->pages) : NULL;
+	ApigouvJudgement judgement;
+
+	if (page == NULL || !is_renewable(page->reply) ||
+		page->reply->transfer->state != APIGOUV_TRANSFER_ENDED)
+		return;
+	apigouv_reply_judge(state->options->api, task->sroute->route,
+						page->reply->transfer, true, &judgement);
+	if (judgement.verdict == APIGOUV_REPLY_TOKEN)
+		renew_page(state, page);
+}
+
 /*
  * judge
  *		Judge the ended transfer of a page; true when it holds rows.
@@ -343,13 +382,9 @@ judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 						reply->transfer, true, &task->judgement);
 	if (task->judgement.verdict == APIGOUV_REPLY_ROWS)
 		return true;
-	if (task->judgement.verdict == APIGOUV_REPLY_TOKEN &&
-		reply->token_generation != 0 && !reply->renewed)
+	if (task->judgement.verdict == APIGOUV_REPLY_TOKEN && is_renewable(reply))
 	{
-		count_page(state, page);
-		page->counted = false;
-		apigouv_cache_renew(reply, state->options, state->userid,
-							apigouv_fetch_secrets(state), &page->built);
+		renew_page(state, page);
 		return false;
 	}
 	count_page(state, page);
@@ -448,7 +483,7 @@ advance_lookup(ApigouvScanState *state, ApigouvTask *task)
 	}
 }
 
-/* Begin the tasks of the window, and move their lookups. */
+/* Begin the tasks of the window, move their lookups, renew their tokens. */
 static void
 advance_window(ApigouvScanState *state)
 {
@@ -463,6 +498,8 @@ advance_window(ApigouvScanState *state)
 			begin_task(state, task);
 		if (task->state == APIGOUV_TASK_LOOKUP)
 			advance_lookup(state, task);
+		else if (task->state == APIGOUV_TASK_READING)
+			renew_ahead(state, task);
 	}
 	MemoryContextSwitchTo(old);
 }
