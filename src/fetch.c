@@ -590,6 +590,27 @@ fill_row(const ApigouvTask *task, const ApigouvReader *reader,
 	row->title = task->judgement.title;
 }
 
+/*
+ * tells_its_key
+ *		Will the row made for a failed key pass the conditions on keys?
+ *
+ * It does not when one request was to answer for several keys, which the
+ * row cannot name: the filter would drop it, and nothing be left of the
+ * failure but a warning.
+ */
+static bool
+tells_its_key(const ApigouvScanState *state, const TupleTableSlot *slot)
+{
+	int			att = -1;
+
+	while ((att = bms_next_member(state->filtered_keys, att)) >= 0)
+	{
+		if (slot->tts_isnull[att])
+			return false;
+	}
+	return true;
+}
+
 /* Give the row that a task makes. */
 static bool
 give_made_row(ApigouvScanState *state, ApigouvTask *task,
@@ -609,6 +630,13 @@ give_made_row(ApigouvScanState *state, ApigouvTask *task,
 		apigouv_value_parse(from->body, from->body_len, &whole, &error))
 		row.whole = &whole;
 	apigouv_tuple_store(state->tupler, &row, slot);
+	if (row.error != NULL && !state->options->table->is_union &&
+		!tells_its_key(state, slot))
+	{
+		apigouv_page_forget(task);
+		apigouv_reply_raise(state->options, task->sroute->route,
+							state->userid, from, &task->judgement);
+	}
 	task->emitted++;
 	task->state = APIGOUV_TASK_DONE;
 	return true;

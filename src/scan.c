@@ -14,10 +14,12 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -98,6 +100,45 @@ read_plan(ApigouvScanState *state, const ForeignScan *plan)
 	state->exprs = plan->fdw_exprs;
 }
 
+/* Is a column the key of some route? */
+static bool
+is_key_column(const ApigouvTable *table, int column)
+{
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		const ApigouvRoute *route = &table->routes[i];
+
+		for (int j = 0; j < route->nparams; j++)
+		{
+			if (route->params[j].required && route->params[j].column == column)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* The key columns that the filter looks at, as numbers from 0 in the slot. */
+static Bitmapset *
+filtered_keys(const ApigouvScanState *state, const ForeignScan *plan)
+{
+	Bitmapset  *filtered = NULL;
+	Bitmapset  *keys = NULL;
+	int			member = -1;
+
+	pull_varattnos((Node *) plan->scan.plan.qual, plan->scan.scanrelid,
+				   &filtered);
+	while ((member = bms_next_member(filtered, member)) >= 0)
+	{
+		int			att = member + FirstLowInvalidHeapAttributeNumber - 1;
+
+		if (att >= 0 && state->map.column_of[att] >= 0 &&
+			is_key_column(state->options->table, state->map.column_of[att]))
+			keys = bms_add_member(keys, att);
+	}
+	bms_free(filtered);
+	return keys;
+}
+
 /* Columns that the engine reads for itself. */
 static void
 need_unique_columns(ApigouvScanState *state)
@@ -142,6 +183,8 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 	state->tupler = apigouv_tuple_begin(state->rel, state->options->table,
 										&state->map, state->columns);
 	need_unique_columns(state);
+	state->filtered_keys = filtered_keys(state,
+										 (ForeignScan *) node->ss.ps.plan);
 }
 
 /*

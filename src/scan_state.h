@@ -117,6 +117,7 @@ typedef struct ApigouvScanState
 	List	   *exprs;			/* of Expr */
 	List	   *expr_states;	/* of ExprState */
 	ApigouvTupler *tupler;
+	Bitmapset  *filtered_keys;	/* key columns in the filter, slot's numbers */
 	MemoryContext scan_cxt;
 	MemoryContext batch_cxt;	/* tasks; reset on rescan */
 	bool		begun;			/* tasks are made */

@@ -524,13 +524,26 @@ find_setting(const ApigouvSettings *settings, int column, const char **text)
 static Cell
 evaluate(ApigouvTupler *tupler, const ApigouvRow *row, int column)
 {
+	const Compiled *compiled = &row->reader->columns[column];
 	const char *text;
+	Cell		cell;
 
 	if (find_setting(row->set[0], column, &text) ||
 		find_setting(row->set[1], column, &text) ||
 		find_setting(&row->reader->route->constants, column, &text))
 		return text_cell(text);
-	return evaluate_source(tupler, row, &row->reader->columns[column]);
+	cell = evaluate_source(tupler, row, compiled);
+
+	/*
+	 * A key that failed brought no bytes: what was asked stands where the
+	 * reply would have told it, or the filter would drop the row.
+	 */
+	if (cell.kind == CELL_NULL && row->error != NULL &&
+		row->echo[column] != NULL &&
+		(compiled->source == NULL ||
+		 compiled->source->format == APIGOUV_FORMAT_PLAIN))
+		return text_cell(row->echo[column]);
+	return cell;
 }
 
 /* ---- to Datums ---- */
