@@ -23,6 +23,7 @@
 
 #include "budget.h"
 #include "messages.h"
+#include "redact.h"
 #include "scan_state.h"
 #include "texthash.h"
 #include "token.h"
@@ -250,6 +251,88 @@ begin_task(ApigouvScanState *state, ApigouvTask *task)
 		begin_reading(state, task);
 }
 
+/* ---- errors ---- */
+
+/* Whose error is raised. */
+typedef struct KeyContext
+{
+	ErrorContextCallback callback;
+	const ApigouvScanState *state;
+	const ApigouvTask *task;
+} KeyContext;
+
+/* Is a parameter of a route the first one that takes its column? */
+static bool
+takes_column_first(const ApigouvRoute *route, int param)
+{
+	for (int i = 0; i < param; i++)
+	{
+		if (route->params[i].required &&
+			route->params[i].column == route->params[param].column)
+			return false;
+	}
+	return true;
+}
+
+/* Error context: the key asked, unless it is personal data. */
+static void
+explain_key(void *arg)
+{
+	const KeyContext *context = arg;
+	const ApigouvTable *table = context->state->options->table;
+	const ApigouvRoute *route = context->task->sroute->route;
+	StringInfoData keys;
+
+	if (table->personal_data)
+		return;
+	initStringInfo(&keys);
+	for (int i = 0; i < route->nparams; i++)
+	{
+		int			column = route->params[i].column;
+		const char *asked = column >= 0 ? context->task->echo[column] : NULL;
+
+		if (asked == NULL || !route->params[i].required ||
+			!takes_column_first(route, i) || table->columns[column].personal)
+			continue;
+		appendStringInfo(&keys, "%s%s = \"%s\"", keys.len > 0 ? ", " : "",
+						 table->columns[column].name,
+						 apigouv_clean_text(asked, strlen(asked), 100));
+	}
+	if (keys.len > 0)
+		errcontext("foreign table \"%s\", key %s",
+				   RelationGetRelationName(context->state->rel), keys.data);
+}
+
+/*
+ * tell_key
+ *		Let the error that the caller is about to raise tell its key.
+ *
+ * Nothing takes it back but the error.
+ */
+static void
+tell_key(const ApigouvScanState *state, const ApigouvTask *task,
+		 KeyContext *context)
+{
+	context->callback.callback = explain_key;
+	context->callback.arg = context;
+	context->callback.previous = error_context_stack;
+	context->state = state;
+	context->task = task;
+	error_context_stack = &context->callback;
+}
+
+/* Raise the error that the judgement on a task's reply stands for. */
+static void
+raise_judgement(const ApigouvScanState *state, ApigouvTask *task,
+				const ApigouvTransfer *transfer)
+{
+	KeyContext	context;
+
+	tell_key(state, task, &context);
+	apigouv_reply_raise(state->options, task->sroute->route, state->userid,
+						transfer, &task->judgement);
+}
+
 /* ---- replies that hold no rows to decode ---- */
 
 /* Count what a transfer cost, once. */
@@ -317,8 +400,7 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	if (!failure_gives_row(state, route, judgement->verdict))
 	{
 		apigouv_page_failed(task, page);
-		apigouv_reply_raise(state->options, route, state->userid, transfer,
-							judgement);
+		raise_judgement(state, task, transfer);
 	}
 	if (!state->options->table->is_union)
 		state->counts.failed++;
@@ -411,8 +493,10 @@ raise_unreadable(const ApigouvScanState *state, ApigouvTask *task,
 	bool		is_json = transfer->body != NULL &&
 	apigouv_value_parse(transfer->body, transfer->body_len, &document,
 						&error);
+	KeyContext	context;
 
 	apigouv_page_failed(task, page);
+	tell_key(state, task, &context);
 	ereport(ERROR,
 			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
 					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
@@ -634,8 +718,7 @@ give_made_row(ApigouvScanState *state, ApigouvTask *task,
 		!tells_its_key(state, slot))
 	{
 		apigouv_page_forget(task);
-		apigouv_reply_raise(state->options, task->sroute->route,
-							state->userid, from, &task->judgement);
+		raise_judgement(state, task, from);
 	}
 	task->emitted++;
 	task->state = APIGOUV_TASK_DONE;
@@ -712,8 +795,10 @@ raise_not_object(const ApigouvScanState *state, ApigouvTask *task,
 				 const ApigouvPage *page)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
+	KeyContext	context;
 
 	apigouv_page_failed(task, page);
+	tell_key(state, task, &context);
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 			 errmsg("could not read the response of foreign server \"%s\": row %d is not an object",
@@ -798,7 +883,10 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	free_stream(&task->envelope);
 	if (!found && !route->rows_optional)
 	{
+		KeyContext	context;
+
 		apigouv_page_failed(task, page);
+		tell_key(state, task, &context);
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 				 errmsg("response of foreign server \"%s\" has no \"%s\"",

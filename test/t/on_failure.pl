@@ -110,12 +110,13 @@ for my $case (@cases)
 	is($count->{out} . $count->{requests}, @rows . "|1\n0", "$name: count(*) counts it");
 	$session->query('COMMIT');
 
-	# error
+	# error, which names the key
 	$session->query("SET apigouv_fdw.on_failure = 'error'");
 	faults(@failure);
 	refuses($session, $query, {
-		sqlstate => 'HV00M', message => qq(foreign server "$api" is unavailable) },
-		"$name: on_failure = error");
+		sqlstate => 'HV00M', message => qq(foreign server "$api" is unavailable),
+		context => qr/^foreign table "@{[ $table =~ s{.*\.}{}r ]}", key .* = "/ },
+		"$name: on_failure = error names a key");
 }
 # ===================================================================
 # One list for several keys: a row could not tell which of them failed
