@@ -546,7 +546,7 @@ describe_tls(const ApigouvTransferPrivate *private, const char *peer,
 	char		reason[100];
 
 	apigouv_header_text(reason, sizeof(reason), private->curl_error,
-				   strlen(private->curl_error));
+						strlen(private->curl_error));
 	snprintf(text, size, "no TLS connection to %s: %s", peer,
 			 reason[0] ? reason : curl_easy_strerror(code));
 }
