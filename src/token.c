@@ -156,7 +156,7 @@ apigouv_token_check(const ApigouvOptions *options, Oid userid,
 			 errhint("Ask for a new token, and set it with ALTER USER MAPPING.")));
 }
 
-/* What the retry hook must know; lives as long as the transaction. */
+/* What the retry hook must know, until the transfer has ended. */
 typedef struct RetryRule
 {
 	const ApigouvApi *api;
@@ -264,11 +264,8 @@ send_and_wait(const ApigouvOptions *options, Oid userid,
 	ApigouvLimitHeaders headers = {0};
 	ApigouvQuotaLimits limits;
 	ApigouvTransfer *transfer;
-	RetryRule  *rule = MemoryContextAlloc(TopTransactionContext,
-										  sizeof(RetryRule));
+	RetryRule	rule = {options->api, options->retries};
 
-	rule->api = options->api;
-	rule->retries = options->retries;
 	apigouv_cache_prepare();	/* so that the transaction's end cancels it */
 	apigouv_option_http(options, userid, &settings);
 	apigouv_limit_find(options, userid, secrets,
@@ -276,7 +273,7 @@ send_and_wait(const ApigouvOptions *options, Oid userid,
 					   &limits);
 	request->limits = &limits;
 	transfer = apigouv_http_start(&settings, request, &headers, retry_token,
-								  rule);
+								  &rule);
 	PG_TRY();
 	{
 		while (transfer->state != APIGOUV_TRANSFER_ENDED)

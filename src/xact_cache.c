@@ -21,11 +21,8 @@
  * no scan holds it, so that the same question is asked anew.  Scans are freed
  * after the abort was announced, hence the count of holders.
  *
- * Bodies of replies that have ended count against cache_size.  Past it, those
- * that nobody reads go to the transaction's temporary file, the longest
- * unread first; whoever reads one pins it, which brings it back.  Replies
- * that hold personal data or secrets stay in memory, and leave with the
- * transaction.
+ * Bodies may be in the temporary file (reply_body.c): whoever reads one pins
+ * it first.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,8 +37,8 @@
 #include "limit.h"
 #include "kept.h"
 #include "messages.h"
+#include "reply_body.h"
 #include "rowstream.h"
-#include "spill.h"
 #include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
@@ -63,10 +60,6 @@ static dlist_head nested = DLIST_STATIC_INIT(nested);
 
 static dlist_head all_replies = DLIST_STATIC_INIT(all_replies);
 
-/* those whose body could go to the temporary file, the longest unread first */
-static dlist_head resident = DLIST_STATIC_INIT(resident);
-static size_t bytes_in_memory = 0;	/* of all replies that could */
-
 struct ApigouvHold
 {
 	ApigouvReply *reply;
@@ -76,101 +69,9 @@ struct ApigouvHold
 };
 
 /* ----------------------------------------------------------------
- *		bodies: in memory, or in the temporary file
+ *		bodies that are read
  * ----------------------------------------------------------------
  */
-
-/* Is a reply whole? */
-static bool
-is_sound(const ApigouvReply *reply)
-{
-	return reply->transfer->state == APIGOUV_TRANSFER_ENDED &&
-		reply->transfer->failure == APIGOUV_FAILURE_NONE;
-}
-
-static bool
-is_spilled(const ApigouvReply *reply)
-{
-	return reply->spilled_at >= 0 && reply->transfer->body == NULL;
-}
-
-/* The body of a reply counts no more: it goes, or is nobody's business. */
-static void
-leave_memory(ApigouvReply *reply)
-{
-	if (reply->is_resident)
-		dlist_delete(&reply->resident_node);
-	reply->is_resident = false;
-	bytes_in_memory -= reply->in_memory;
-	reply->in_memory = 0;
-}
-
-/*
- * Count the body of a reply that has ended, and let it go to the file unless
- * somebody reads it.  Neither raises nor allocates.
- */
-static void
-enter_memory(ApigouvReply *reply)
-{
-	if (!reply->route->may_be_kept || !is_sound(reply) ||
-		reply->transfer->body == NULL)
-		return;
-	bytes_in_memory += reply->transfer->body_len - reply->in_memory;
-	reply->in_memory = reply->transfer->body_len;
-	if (reply->pins > 0 || reply->is_resident)
-		return;
-	dlist_push_tail(&resident, &reply->resident_node);
-	reply->is_resident = true;
-}
-
-/* Move a body to the temporary file, or drop it when it is there already. */
-static void
-spill(ApigouvReply *reply)
-{
-	ApigouvTransfer *transfer = reply->transfer;
-
-	if (reply->spilled_at < 0)
-	{
-		reply->spilled_at = apigouv_spill_write(transfer->body,
-												transfer->body_len);
-		reply->spilled_len = transfer->body_len;
-	}
-	leave_memory(reply);
-	free(transfer->body);
-	transfer->body = NULL;
-	transfer->body_len = 0;
-}
-
-/* Bring a body back from the file; malloc'd, NULL (errno is set) if not. */
-static char *
-load_spilled(const ApigouvReply *reply)
-{
-	char	   *body = malloc(reply->spilled_len + 1);
-
-	if (body == NULL)
-		return NULL;
-	body[reply->spilled_len] = '\0';
-	if (apigouv_spill_read(reply->spilled_at, body, reply->spilled_len))
-		return body;
-	free(body);
-	return NULL;
-}
-
-/*
- * apigouv_cache_trim
- *		Bring the replies in memory back under cache_size.
- *
- * To be called where many may have come.  Raises what the server raises when
- * a temporary file cannot be written or is too large.
- */
-void
-apigouv_cache_trim(void)
-{
-	size_t		bound = (size_t) apigouv_cache_size * 1024;
-
-	while (bytes_in_memory > bound && !dlist_is_empty(&resident))
-		spill(dlist_head_element(ApigouvReply, resident_node, &resident));
-}
 
 /*
  * apigouv_cache_pin
@@ -184,9 +85,9 @@ apigouv_cache_pin(ApigouvHold *hold)
 
 	if (hold->pinned)
 		return;
-	if (is_spilled(reply))
+	if (apigouv_body_is_spilled(reply))
 	{
-		char	   *body = load_spilled(reply);
+		char	   *body = apigouv_body_load(reply);
 
 		if (body == NULL)
 			ereport(ERROR,
@@ -194,11 +95,9 @@ apigouv_cache_pin(ApigouvHold *hold)
 					 errmsg("could not read from temporary file: %m")));
 		reply->transfer->body = body;
 		reply->transfer->body_len = reply->spilled_len;
-		enter_memory(reply);
+		apigouv_body_enter(reply);
 	}
-	if (reply->is_resident)
-		dlist_delete(&reply->resident_node);
-	reply->is_resident = false;
+	apigouv_body_keep(reply);
 	reply->pins++;
 	hold->pinned = true;
 }
@@ -211,7 +110,7 @@ unpin(ApigouvHold *hold)
 	hold->pinned = false;
 	hold->reply->pins--;
 	if (hold->reply->transfer != NULL)
-		enter_memory(hold->reply);
+		apigouv_body_enter(hold->reply);
 }
 
 /*
@@ -271,7 +170,7 @@ save_head(const ApigouvReply *reply, ApigouvSaved *saved)
 	strlcpy(saved->content_type, transfer->content_type,
 			sizeof(saved->content_type));
 	saved->received = transfer->replied_at;
-	saved->body_len = is_spilled(reply) ? reply->spilled_len
+	saved->body_len = apigouv_body_is_spilled(reply) ? reply->spilled_len
 		: transfer->body_len;
 }
 
@@ -281,7 +180,7 @@ drop_transfer(ApigouvReply *reply)
 {
 	ApigouvTransfer *transfer = reply->transfer;
 
-	leave_memory(reply);
+	apigouv_body_leave(reply);
 	reply->transfer = NULL;
 	if (transfer->private != NULL)
 		apigouv_http_release(transfer);
@@ -309,7 +208,7 @@ is_final(const ApigouvReply *reply, const char *body, size_t len)
 	ApigouvValue document;
 	const char *error;
 
-	if (!is_sound(reply))
+	if (!apigouv_body_is_whole(reply))
 		return false;
 	if (reply->read_whole || reply->says_nothing)
 		return true;
@@ -347,13 +246,13 @@ apigouv_cache_is_final(const ApigouvReply *reply)
 static bool
 take_body(ApigouvReply *reply, ApigouvSaved *saved)
 {
-	if (is_spilled(reply))
+	if (apigouv_body_is_spilled(reply))
 	{
-		saved->body = load_spilled(reply);
+		saved->body = apigouv_body_load(reply);
 		return saved->body != NULL;
 	}
 	saved->body = reply->transfer->body;
-	leave_memory(reply);
+	apigouv_body_leave(reply);
 	reply->transfer->body = NULL;
 	reply->transfer->body_len = 0;
 	return true;
@@ -386,7 +285,7 @@ keep_replies(bool failed)
 		bool		is_page;
 
 		if (reply->forgotten || reply->transfer == NULL ||
-			!reply->route->may_be_kept || !is_sound(reply) ||
+			!reply->route->may_be_kept || !apigouv_body_is_whole(reply) ||
 			reply->origin == APIGOUV_RING_SHARED ||
 			(reply->origin == APIGOUV_RING_SENT && !failed))
 			continue;
@@ -396,7 +295,7 @@ keep_replies(bool failed)
 		{
 			/* the pages that follow would be of no use without it */
 			lists_end = lists_end || is_page;
-			if (!is_spilled(reply))
+			if (!apigouv_body_is_spilled(reply))
 				drop_transfer(reply);
 			continue;
 		}
@@ -447,7 +346,6 @@ free_all(void)
 			apigouv_shared_close(reply->set);
 	}
 	apigouv_http_abort_all();
-	apigouv_spill_close();
 }
 
 /* End of a transaction: nothing of it may stay. */
@@ -468,8 +366,7 @@ forget_all(XactEvent event, void *arg)
 			cache_cxt = NULL;
 			dlist_init(&nested);
 			dlist_init(&all_replies);
-			dlist_init(&resident);
-			bytes_in_memory = 0;
+			apigouv_body_reset();
 			generation++;
 			break;
 		default:
@@ -495,13 +392,19 @@ forget_here(ApigouvReply *reply)
 	reply->forgotten = true;
 }
 
-/* Cancel a transfer that nobody waits for, and forget its request. */
+/* Free a reply that nobody holds, and forget its request. */
 static void
 discard_reply(ApigouvReply *reply)
 {
 	forget_here(reply);
 	leave_nested(reply);
-	drop_transfer(reply);
+	if (reply->transfer != NULL)
+		drop_transfer(reply);
+	if (reply->set != NULL)
+		apigouv_shared_close(reply->set);
+	dlist_delete(&reply->all_node);
+	pfree(unconstify(char *, reply->key));
+	pfree(reply);
 }
 
 /*
@@ -528,7 +431,7 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 		if (parent == TopSubTransactionId)
 			leave_nested(reply);
 		if (event == SUBXACT_EVENT_COMMIT_SUB || reply->transfer == NULL ||
-			is_sound(reply))
+			apigouv_body_is_whole(reply))
 			continue;
 		if (reply->users == 0)
 			discard_reply(reply);
@@ -618,7 +521,7 @@ retry_reply(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 								  transfer, delay_ms))
 		return true;
 	if (reply->transfer == transfer)
-		enter_memory(reply);
+		apigouv_body_enter(reply);
 	if (transfer->failure == APIGOUV_FAILURE_NONE && transfer->status >= 300)
 	{
 		apigouv_reply_judge(reply->api, reply->route, transfer, true,
@@ -778,6 +681,29 @@ bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	return true;
 }
 
+/* The same; a reply that could not be brought is freed. */
+static bool
+bring_or_free(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
+			  const ApigouvSecrets *secrets, const ApigouvBuilt *built,
+			  const ApigouvReply *first)
+{
+	volatile bool brought = false;
+
+	PG_TRY();
+	{
+		brought = bring(reply, options, userid, secrets, built, first);
+	}
+	PG_CATCH();
+	{
+		discard_reply(reply);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!brought)
+		discard_reply(reply);
+	return brought;
+}
+
 /* A reply of this transaction, not brought yet. */
 static ApigouvReply *
 new_reply(const ApigouvOptions *options, const ApigouvRoute *route,
@@ -794,6 +720,7 @@ new_reply(const ApigouvOptions *options, const ApigouvRoute *route,
 	reply->retries = options->retries;
 	reply->subid = GetCurrentSubTransactionId();
 	reply->spilled_at = -1;
+	reply->forgotten = true;	/* until it stands under its key */
 	return reply;
 }
 
@@ -856,7 +783,7 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	apigouv_cache_trim();
 	entry = hash_search(cache, &key, HASH_FIND, NULL);
 	if (entry != NULL && entry->reply->suspect &&
-		entry->reply->users == 0 && !is_sound(entry->reply))
+		entry->reply->users == 0 && !apigouv_body_is_whole(entry->reply))
 	{
 		discard_reply(entry->reply);
 		entry = NULL;
@@ -871,9 +798,10 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	reply = new_reply(options, route, key);
 	dlist_push_tail(&all_replies, &reply->all_node);
 	pfree(key);
-	if (!bring(reply, options, userid, secrets, built, first))
+	if (!bring_or_free(reply, options, userid, secrets, built, first))
 		return NULL;
 	*ring = reply->origin;
+	reply->forgotten = false;
 	entry = hash_search(cache, &reply->key, HASH_ENTER, NULL);
 	entry->reply = reply;
 	if (reply->subid != TopSubTransactionId)
@@ -881,7 +809,7 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 		dlist_push_tail(&nested, &reply->node);
 		reply->is_nested = true;
 	}
-	enter_memory(reply);
+	apigouv_body_enter(reply);
 	return reply;
 }
 
@@ -902,7 +830,8 @@ apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
 	send_request(reply, options, userid, secrets, built,
 				 reply->token_generation);
 	reply->renewed = true;
-	leave_memory(reply);
+	apigouv_body_leave(reply);
+	reply->spilled_at = -1;		/* what is there was the refusal */
 	apigouv_http_release(refused);
 }
 
@@ -943,8 +872,8 @@ load_body(int i, ApigouvSaved *saved, void *arg)
 	free(bodies->loaded);
 	bodies->loaded = NULL;
 	saved->body = reply->transfer->body;
-	if (is_spilled(reply))
-		saved->body = bodies->loaded = load_spilled(reply);
+	if (apigouv_body_is_spilled(reply))
+		saved->body = bodies->loaded = apigouv_body_load(reply);
 	return saved->body != NULL || saved->body_len == 0;
 }
 

@@ -122,6 +122,22 @@ run_sql($session, 'COMMIT');
 is(scalar(temporary_files()), 0, 'no file is left');
 
 # ===================================================================
+# A refusal that was in the file does not come back from it
+# ===================================================================
+my $territories = 'SELECT code_type_territoire, count(*), sum(hashtext(libelle_territoire))'
+  . ' FROM marche_travail.marche_travail_territoires'
+  . " WHERE code_type_territoire IN ('REG', 'DEP', 'NAT', 'BASBMO') GROUP BY 1 ORDER BY 1";
+my $by_type = $session->value($territories);
+run_sql($session, 'SET apigouv_fdw.keep_after_error_s = 0', 'BEGIN');
+faults({ api => 'marche_travail', path => '/partenaire/*', times => 4, status => 401, body => { message => 'x' x 50 } });
+$counted = counted($session, $territories);
+is($counted->{out}, "$by_type\n", 'refused access tokens, then rows');
+is($counted->{requests}, 9, 'four refusals, a new token, four replies');
+asks($session, $territories, 0, "$by_type\n", 'the same rows from the file');
+run_sql($session, 'COMMIT', 'RESET apigouv_fdw.keep_after_error_s');
+faults();
+
+# ===================================================================
 # What never leaves memory
 # ===================================================================
 my $attestations = "SELECT count(document_url) FROM entreprise.entreprise_attestations WHERE siret = '$siret'";

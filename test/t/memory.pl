@@ -163,6 +163,17 @@ for my $case (
 	stub_reset();
 }
 
+# The same, many times in one transaction.
+faults({ times => -1, path => '/connexion/*', status => 400, body => { error => 'invalid_client', error_description => 'x' x 1000 } });
+repeat('a refused token request in one transaction', $tensions, $REPETITIONS, sub {
+	my ($from, $n) = @_;
+	run('SET client_min_messages = error');
+	run('BEGIN');    # and no end: what the transaction holds is measured
+	run("DO \$\$ BEGIN FOR i IN 1 .. $n LOOP BEGIN PERFORM count(*) FROM $from;"
+		. " EXCEPTION WHEN invalid_authorization_specification THEN NULL; END; END LOOP; END \$\$");
+});
+stub_reset();
+
 my $port = free_port();
 $node->safe_psql('postgres',
 	"ALTER SERVER marche_inclusion OPTIONS (SET base_url 'http://127.0.0.1:$port/api')");
