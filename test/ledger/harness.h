@@ -265,7 +265,8 @@ dies(int write, void (*act) (const ApigouvQuotaLimits * limits),
 	}
 	last_write = -1;
 	dead[process] = true;
-	close(fd);
+	for (int file = 3; file < 16; file++)
+		close(file);
 	fd = -1;
 	return true;
 }
@@ -318,12 +319,19 @@ new_ledger(void)
 		abort();
 }
 
-static char directory[] = "/tmp/apigouv_ledger.XXXXXX";
-static char ledger_file[64];
+static char directory[256];
+static char ledger_file[300];
 
+/* on_disk: on a file system for files, not in memory, if there is one. */
 static void
-begin(void)
+begin(bool on_disk)
 {
+	const char *parent = getenv("TMPDIR");
+
+	if (!on_disk && access("/dev/shm", W_OK) == 0)
+		parent = "/dev/shm";
+	snprintf(directory, sizeof(directory), "%s/apigouv_ledger.XXXXXX",
+			 parent ? parent : "/tmp");
 	if (mkdtemp(directory) == NULL)
 		abort();
 	snprintf(ledger_file, sizeof(ledger_file), "%s/ledger", directory);

@@ -230,7 +230,7 @@ test_real_copies(void)
 	struct stat status;
 	struct timespec pause = {2, 100000000};
 	Copy		copy;
-	char		other[80];
+	char		other[310];
 	int			before;
 	bool		honest;
 
@@ -902,7 +902,7 @@ test_processes(void)
 int
 main(void)
 {
-	begin();
+	begin(true);
 	test_damages();
 	test_real_copies();
 	test_damaged_slots();
