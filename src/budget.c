@@ -106,7 +106,7 @@ apigouv_budget_refuse(ApigouvScanState *state)
 	for (int i = 0; i < state->ntasks; i++)
 	{
 		if (state->tasks[i].state == APIGOUV_TASK_NEW)
-			needed += apigouv_fetch_new_requests(state, &state->tasks[i]);
+			needed += apigouv_ask_count_new(state, &state->tasks[i]);
 	}
 	raise_too_many(state, Max(needed, 1));
 }
@@ -135,7 +135,7 @@ least_us(ApigouvScanState *state, int limit, int64 n,
 		 ApigouvQuotaLimits *limits)
 {
 	apigouv_limit_find(state->options, state->userid,
-					   apigouv_fetch_secrets(state), limit, true, limits);
+					   apigouv_ask_secrets(state), limit, true, limits);
 	return limits->n == 0 || n == 0 ? 0 : forecast(limits, n);
 }
 
@@ -198,7 +198,7 @@ apigouv_budget_check(ApigouvScanState *state)
 	for (int i = 0; i < state->ntasks; i++)
 	{
 		ApigouvTask *task = &state->tasks[i];
-		int			n = apigouv_fetch_new_requests(state, task);
+		int			n = apigouv_ask_count_new(state, task);
 		int			limit = limit_of(task);
 
 		total += n;

@@ -21,194 +21,13 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "budget.h"
 #include "messages.h"
 #include "redact.h"
 #include "scan_state.h"
 #include "texthash.h"
-#include "token.h"
 #include "value.h"
 
-/* ---- asking ---- */
-
-/* The secrets of the scan's role, read when first needed. */
-const ApigouvSecrets *
-apigouv_fetch_secrets(ApigouvScanState *state)
-{
-	if (state->secrets == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
-
-		state->secrets = apigouv_option_secrets(state->options,
-												state->userid);
-		apigouv_token_check(state->options, state->userid, state->secrets);
-		MemoryContextSwitchTo(old);
-	}
-	return state->secrets;
-}
-
-/* Count where a reply was. */
-static void
-count_ring(ApigouvScanState *state, ApigouvRing ring)
-{
-	ApigouvScanCounts *counts = &state->counts;
-
-	switch (ring)
-	{
-		case APIGOUV_RING_SENT:
-			counts->requests++;
-			state->budget->made++;
-			break;
-		case APIGOUV_RING_XACT:
-			counts->cache_hits++;
-			break;
-		case APIGOUV_RING_KEPT:
-			counts->kept_hits++;
-			break;
-		case APIGOUV_RING_SHARED:
-			counts->shared_hits++;
-			break;
-	}
-}
-
-/* Make the request of a page of a task. */
-static void
-build_page(const ApigouvScanState *state, const ApigouvTask *task,
-		   const ApigouvPage *page, bool lookup, ApigouvBuilt *built)
-{
-	ApigouvCall call = {0};
-
-	call.route = task->sroute->route;
-	call.wires = task->wires;
-	call.lookup = lookup;
-	call.size = page->size;
-	call.at = page->at;
-	apigouv_request_build(state->options, &call, built);
-}
-
-/*
- * ask_page
- *		Ask for a page, through the caches.
- *
- * All pages of a read are of one generation: a later one comes from where
- * the first came from, or the read begins anew with an error.
- */
-static void
-ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
-		 bool lookup)
-{
-	ApigouvRing ring;
-	const ApigouvReply *first = NULL;
-
-	if (!lookup && task->read != NIL)
-		first = linitial(task->read);
-	build_page(state, task, page, lookup, &page->built);
-	if (apigouv_budget_is_spent(state) &&
-		!apigouv_cache_has(state->options, apigouv_fetch_secrets(state),
-						   task->sroute->route, &page->built, first))
-		apigouv_budget_refuse(state);
-	page->reply = apigouv_cache_ask(state->options, state->userid,
-									apigouv_fetch_secrets(state),
-									task->sroute->route, &page->built, first,
-									&ring);
-	if (page->reply == NULL)
-		apigouv_page_changed(state, task);
-	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
-	task->asked = lappend(task->asked, page->reply);
-	page->ours = ring == APIGOUV_RING_SENT;
-	count_ring(state, ring);
-	if (lookup)
-		return;
-	task->read = lappend(task->read, page->reply);
-	task->all_ours = page->ours && (first == NULL || task->all_ours);
-}
-
-/* A reply was read to its end and makes sense: it is worth keeping. */
-static void
-confirm(ApigouvScanState *state, ApigouvPage *page)
-{
-	page->reply->read_whole = true;
-	if (page->ours)
-		apigouv_cache_share(state->options, apigouv_fetch_secrets(state),
-							list_make1(page->reply));
-}
-
-/* Ask for a page and put it at the end of a task's queue. */
-static void
-queue_page(ApigouvScanState *state, ApigouvTask *task,
-		   const ApigouvPage *wanted)
-{
-	ApigouvPage *page = palloc(sizeof(ApigouvPage));
-
-	*page = *wanted;
-	ask_page(state, task, page, false);
-	task->pages = lappend(task->pages, page);
-}
-
-/* Does the token hold one of the scopes of a route, as far as is known? */
-static bool
-is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
-{
-	ListCell   *lc;
-
-	if (route->nscopes == 0 || route->not_entitled.n == 0)
-		return true;
-	if (!state->scopes_asked)
-	{
-		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
-
-		state->scopes_known =
-			apigouv_token_scopes(state->options, state->userid,
-								 apigouv_fetch_secrets(state), &state->scopes);
-		state->scopes_asked = true;
-		MemoryContextSwitchTo(old);
-	}
-	if (!state->scopes_known)
-		return true;
-	foreach(lc, state->scopes)
-	{
-		for (int i = 0; i < route->nscopes; i++)
-		{
-			if (strcmp(lfirst(lc), route->scopes[i]) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-/*
- * apigouv_fetch_new_requests
- *		How many requests a task that has not begun is certain to send.
- *
- * None when a cache holds the reply or the token lacks the right.  After a
- * lookup that must be sent, the request that it feeds counts only if it
- * cannot end with the lookup, which nobody knows: so it does not.
- */
-int
-apigouv_fetch_new_requests(ApigouvScanState *state, const ApigouvTask *task)
-{
-	bool		lookup = task->sroute->route->lookup.path != NULL;
-	ApigouvPage page = {0};
-	ApigouvBuilt built;
-	MemoryContext cxt;
-	MemoryContext old;
-	bool		cached;
-
-	if (!is_entitled(state, task->sroute->route))
-		return 0;
-	cxt = AllocSetContextCreate(CurrentMemoryContext,
-								"apigouv_fdw request counted",
-								ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(cxt);
-	if (!lookup)
-		apigouv_page_first(state, task, &page);
-	build_page(state, task, &page, lookup, &built);
-	cached = apigouv_cache_has(state->options, apigouv_fetch_secrets(state),
-							   task->sroute->route, &built, NULL);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(cxt);
-	return cached ? 0 : 1;
-}
+/* ---- beginning ---- */
 
 /* Let a task give one row that no reply holds. */
 static void
@@ -230,7 +49,7 @@ begin_reading(ApigouvScanState *state, ApigouvTask *task)
 	ApigouvPage page = {0};
 
 	apigouv_page_first(state, task, &page);
-	queue_page(state, task, &page);
+	apigouv_ask_queue(state, task, &page);
 	task->state = APIGOUV_TASK_READING;
 }
 
@@ -240,11 +59,11 @@ begin_task(ApigouvScanState *state, ApigouvTask *task)
 {
 	const ApigouvRoute *route = task->sroute->route;
 
-	if (!is_entitled(state, route))
+	if (!apigouv_ask_is_entitled(state, route))
 		make_row(task, &route->not_entitled, NULL, NULL, NULL);
 	else if (route->lookup.path != NULL && task->lookup.reply == NULL)
 	{
-		ask_page(state, task, &task->lookup, true);
+		apigouv_ask_page(state, task, &task->lookup, true);
 		task->state = APIGOUV_TASK_LOOKUP;
 	}
 	else
@@ -384,14 +203,14 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	switch (judgement->verdict)
 	{
 		case APIGOUV_REPLY_NO_ROW:
-			confirm(state, page);
+			apigouv_ask_confirm(state, page);
 			if (state->options->table->is_union)
 				make_row(task, set, &route->none, NULL, transfer);
 			else
 				task->state = APIGOUV_TASK_DONE;
 			return;
 		case APIGOUV_REPLY_ROW:
-			confirm(state, page);
+			apigouv_ask_confirm(state, page);
 			make_row(task, set, NULL, NULL, transfer);
 			return;
 		default:
@@ -422,7 +241,7 @@ renew_page(ApigouvScanState *state, ApigouvPage *page)
 	count_page(state, page);
 	page->counted = false;
 	apigouv_cache_renew(page->reply, state->options, state->userid,
-						apigouv_fetch_secrets(state), &page->built);
+						apigouv_ask_secrets(state), &page->built);
 }
 
 /*
@@ -547,7 +366,7 @@ use_lookup(ApigouvScanState *state, ApigouvTask *task)
 		if (strcmp(route->params[i].name, route->lookup.gives) == 0)
 			task->wires[i] = list_make1(apigouv_value_cstring(&found));
 	}
-	confirm(state, &task->lookup);
+	apigouv_ask_confirm(state, &task->lookup);
 	apigouv_cache_unpin(task->lookup.hold);
 	apigouv_task_echo_names(state, task);
 	begin_reading(state, task);
@@ -846,7 +665,7 @@ ask_ahead(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *last)
 			last = llast(task->pages);
 		if (!apigouv_page_next(state, task, last, &next))
 			return;
-		queue_page(state, task, &next);
+		apigouv_ask_queue(state, task, &next);
 		if (task->total < 0)
 			return;				/* whether another follows is not known */
 	}
@@ -857,7 +676,7 @@ static void
 share_read(ApigouvScanState *state, const ApigouvTask *task)
 {
 	if (task->all_ours)
-		apigouv_cache_share(state->options, apigouv_fetch_secrets(state),
+		apigouv_cache_share(state->options, apigouv_ask_secrets(state),
 							task->read);
 }
 
@@ -974,7 +793,7 @@ is_too_small(ApigouvScanState *state, ApigouvTask *task,
 	apigouv_cache_unpin(page->hold);
 	task->read = NIL;			/* the read begins again, larger */
 	if (apigouv_page_next(state, task, page, &larger))
-		queue_page(state, task, &larger);
+		apigouv_ask_queue(state, task, &larger);
 	task->total = -1;			/* the larger page will tell its own */
 	apigouv_cache_forget(page->reply);
 	MemoryContextSwitchTo(old);

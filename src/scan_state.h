@@ -141,11 +141,20 @@ extern void apigouv_task_make(ApigouvScanState *state, ExprContext *econtext);
 extern void apigouv_task_echo_names(ApigouvScanState *state,
 									ApigouvTask *task);
 
+/* ask.c */
+extern const ApigouvSecrets *apigouv_ask_secrets(ApigouvScanState *state);
+extern void apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task,
+							 ApigouvPage *page, bool lookup);
+extern void apigouv_ask_queue(ApigouvScanState *state, ApigouvTask *task,
+							  const ApigouvPage *wanted);
+extern void apigouv_ask_confirm(ApigouvScanState *state, ApigouvPage *page);
+extern bool apigouv_ask_is_entitled(ApigouvScanState *state,
+									const ApigouvRoute *route);
+extern int	apigouv_ask_count_new(ApigouvScanState *state,
+								  const ApigouvTask *task);
+
 /* fetch.c */
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
-extern const ApigouvSecrets *apigouv_fetch_secrets(ApigouvScanState *state);
-extern int	apigouv_fetch_new_requests(ApigouvScanState *state,
-									   const ApigouvTask *task);
 extern void apigouv_fetch_stop(ApigouvScanState *state);
 
 /* page.c */

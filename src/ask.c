@@ -1,0 +1,200 @@
+/*-------------------------------------------------------------------------
+ *
+ * ask.c
+ *		Asking for the replies of a scan's tasks.
+ *
+ * Between the tasks and the caches: the request of a page is made, the
+ * query's budget is looked at, and the reply comes from a cache or is sent
+ * for.
+ *
+ * Not here: what is done with a reply (fetch.c), which page (page.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "budget.h"
+#include "messages.h"
+#include "scan_state.h"
+#include "token.h"
+
+/* The secrets of the scan's role, read when first needed. */
+const ApigouvSecrets *
+apigouv_ask_secrets(ApigouvScanState *state)
+{
+	if (state->secrets == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
+
+		state->secrets = apigouv_option_secrets(state->options,
+												state->userid);
+		apigouv_token_check(state->options, state->userid, state->secrets);
+		MemoryContextSwitchTo(old);
+	}
+	return state->secrets;
+}
+
+/* Count where a reply was. */
+static void
+count_ring(ApigouvScanState *state, ApigouvRing ring)
+{
+	ApigouvScanCounts *counts = &state->counts;
+
+	switch (ring)
+	{
+		case APIGOUV_RING_SENT:
+			counts->requests++;
+			state->budget->made++;
+			break;
+		case APIGOUV_RING_XACT:
+			counts->cache_hits++;
+			break;
+		case APIGOUV_RING_KEPT:
+			counts->kept_hits++;
+			break;
+		case APIGOUV_RING_SHARED:
+			counts->shared_hits++;
+			break;
+	}
+}
+
+/* Make the request of a page of a task. */
+static void
+build_page(const ApigouvScanState *state, const ApigouvTask *task,
+		   const ApigouvPage *page, bool lookup, ApigouvBuilt *built)
+{
+	ApigouvCall call = {0};
+
+	call.route = task->sroute->route;
+	call.wires = task->wires;
+	call.lookup = lookup;
+	call.size = page->size;
+	call.at = page->at;
+	apigouv_request_build(state->options, &call, built);
+}
+
+/*
+ * apigouv_ask_page
+ *		Ask for a page, through the caches.
+ *
+ * All pages of a read are of one generation: a later one comes from where
+ * the first came from, or the read begins anew with an error.
+ */
+void
+apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+				 bool lookup)
+{
+	ApigouvRing ring;
+	const ApigouvReply *first = NULL;
+
+	if (!lookup && task->read != NIL)
+		first = linitial(task->read);
+	build_page(state, task, page, lookup, &page->built);
+	if (apigouv_budget_is_spent(state) &&
+		!apigouv_cache_has(state->options, apigouv_ask_secrets(state),
+						   task->sroute->route, &page->built, first))
+		apigouv_budget_refuse(state);
+	page->reply = apigouv_cache_ask(state->options, state->userid,
+									apigouv_ask_secrets(state),
+									task->sroute->route, &page->built, first,
+									&ring);
+	if (page->reply == NULL)
+		apigouv_page_changed(state, task);
+	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
+	task->asked = lappend(task->asked, page->reply);
+	page->ours = ring == APIGOUV_RING_SENT;
+	count_ring(state, ring);
+	if (lookup)
+		return;
+	task->read = lappend(task->read, page->reply);
+	task->all_ours = page->ours && (first == NULL || task->all_ours);
+}
+
+/* A reply was read to its end and makes sense: it is worth keeping. */
+void
+apigouv_ask_confirm(ApigouvScanState *state, ApigouvPage *page)
+{
+	page->reply->read_whole = true;
+	if (page->ours)
+		apigouv_cache_share(state->options, apigouv_ask_secrets(state),
+							list_make1(page->reply));
+}
+
+/* Ask for a page and put it at the end of a task's queue. */
+void
+apigouv_ask_queue(ApigouvScanState *state, ApigouvTask *task,
+				  const ApigouvPage *wanted)
+{
+	ApigouvPage *page = palloc(sizeof(ApigouvPage));
+
+	*page = *wanted;
+	apigouv_ask_page(state, task, page, false);
+	task->pages = lappend(task->pages, page);
+}
+
+/* Does the token hold one of the scopes of a route, as far as is known? */
+bool
+apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
+{
+	ListCell   *lc;
+
+	if (route->nscopes == 0 || route->not_entitled.n == 0)
+		return true;
+	if (!state->scopes_asked)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
+
+		state->scopes_known =
+			apigouv_token_scopes(state->options, state->userid,
+								 apigouv_ask_secrets(state), &state->scopes);
+		state->scopes_asked = true;
+		MemoryContextSwitchTo(old);
+	}
+	if (!state->scopes_known)
+		return true;
+	foreach(lc, state->scopes)
+	{
+		for (int i = 0; i < route->nscopes; i++)
+		{
+			if (strcmp(lfirst(lc), route->scopes[i]) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * apigouv_ask_count_new
+ *		How many requests a task that has not begun is certain to send.
+ *
+ * None when a cache holds the reply or the token lacks the right.  After a
+ * lookup that must be sent, the request that it feeds counts only if it
+ * cannot end with the lookup, which nobody knows: so it does not.
+ */
+int
+apigouv_ask_count_new(ApigouvScanState *state, const ApigouvTask *task)
+{
+	bool		lookup = task->sroute->route->lookup.path != NULL;
+	ApigouvPage page = {0};
+	ApigouvBuilt built;
+	MemoryContext cxt;
+	MemoryContext old;
+	bool		cached;
+
+	if (!apigouv_ask_is_entitled(state, task->sroute->route))
+		return 0;
+	cxt = AllocSetContextCreate(CurrentMemoryContext,
+								"apigouv_fdw request counted",
+								ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	if (!lookup)
+		apigouv_page_first(state, task, &page);
+	build_page(state, task, &page, lookup, &built);
+	cached = apigouv_cache_has(state->options, apigouv_ask_secrets(state),
+							   task->sroute->route, &built, NULL);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return cached ? 0 : 1;
+}
