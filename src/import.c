@@ -71,7 +71,8 @@ create_statement(const ApigouvTable *table, const char *server)
  *		Statements that make the tables of an API.
  *
  * Raises ERRCODE_FDW_SCHEMA_NOT_FOUND when the foreign schema is not the
- * server's API, ERRCODE_FDW_TABLE_NOT_FOUND for an unknown table in LIMIT TO.
+ * server's API, ERRCODE_FDW_TABLE_NOT_FOUND for an unknown table in LIMIT TO,
+ * and for an API without tables.
  */
 List *
 apigouvImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
@@ -92,6 +93,11 @@ apigouvImportForeignSchema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 				 errmsg("foreign server \"%s\" has no schema \"%s\"",
 						options->server_name, stmt->remote_schema),
 				 errhint("Its only schema is \"%s\".", api->name)));
+	if (api->ntables == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+				 errmsg("API \"%s\" has no tables to import", api->name),
+				 errdetail("This version knows its address and its limits only.")));
 	check_limit_to(stmt, api);
 
 	for (int i = 0; i < api->ntables; i++)
