@@ -75,6 +75,9 @@
 /* Bytes that one call reads, at most. */
 #define MAX_PIECE (8 * 1024 * 1024)
 
+/* ... of bodies that are only checked */
+#define CHECK_BYTES (256 * 1024)
+
 /* Part of the bound that a sweep frees beyond need, so that few are needed. */
 #define SWEEP_PART 8
 
@@ -275,6 +278,40 @@ read_entries(File file, const FileHeader *header)
 	return NULL;
 }
 
+/*
+ * bodies_are_sound
+ *		Check the bodies of a list in pages before the first is used.
+ *
+ * A damage that showed later would be an error: rows would have gone out.
+ */
+static bool
+bodies_are_sound(File file, int npages, const FileEntry *entries)
+{
+	char	   *buffer = palloc(CHECK_BYTES);
+	bool		sound = true;
+
+	for (int i = 0; i < npages && sound; i++)
+	{
+		pg_crc32c	crc;
+		int64		done = 0;
+
+		INIT_CRC32C(crc);
+		while (done < entries[i].len && sound)
+		{
+			size_t		piece = Min(entries[i].len - done, CHECK_BYTES);
+
+			sound = read_file(file, buffer, piece,
+							  (off_t) (entries[i].offset + done));
+			COMP_CRC32C(crc, buffer, piece);
+			done += piece;
+		}
+		FIN_CRC32C(crc);
+		sound = sound && EQ_CRC32C(crc, entries[i].crc);
+	}
+	pfree(buffer);
+	return sound;
+}
+
 ApigouvSharedSet *
 apigouv_shared_open(const ApigouvName *first, int ttl_s)
 {
@@ -291,7 +328,9 @@ apigouv_shared_open(const ApigouvName *first, int ttl_s)
 	}
 	sound = read_header(set->file, &header) && !is_past(&header) &&
 		memcmp(header.first, first->bytes, sizeof(header.first)) == 0 &&
-		(set->entries = read_entries(set->file, &header)) != NULL;
+		(set->entries = read_entries(set->file, &header)) != NULL &&
+		(header.npages == 1 ||
+		 bodies_are_sound(set->file, header.npages, set->entries));
 	if (!sound)
 		unlink(set->path);
 	else if (GetCurrentTimestamp() - header.received >=

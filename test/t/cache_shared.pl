@@ -219,12 +219,18 @@ my $retry = counted($session, $pages);
 is($retry->{sqlstate}, undef, 'the retry succeeds');
 asks($session, $pages, 0, $retry->{out}, 'and what it read is kept');
 
+# A page that is damaged: the file is not used.
+my ($largest) = sort { -s $b <=> -s $a } files();
+rewrite($largest, sub { substr($_[0], -100, 1) ^= "\x01" });
+asks($session, $pages, $retry->{requests}, $retry->{out}, 'the last page is damaged: all of them are asked');
+asks($session, $pages, 0, $retry->{out}, 'once');
+
 # A page that cannot be read: the file goes with it.
 sub last_page_shape
 {
 	my ($from, $to) = @_;
-	my ($largest) = sort { -s $b <=> -s $a } files();
-	rewrite($largest, sub { $_[0] =~ s/$from/$to/g; fix_checksums($_[0]); });
+	my ($list_file) = sort { -s $b <=> -s $a } files();
+	rewrite($list_file, sub { $_[0] =~ s/$from/$to/g; fix_checksums($_[0]); });
 	return;
 }
 last_page_shape('"items":', '"stuff":');
