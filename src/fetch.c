@@ -111,6 +111,7 @@ explain_key(void *arg)
 		const char *asked = column >= 0 ? context->task->echo[column] : NULL;
 
 		if (asked == NULL || !route->params[i].required ||
+			route->params[i].purpose != APIGOUV_PURPOSE_NONE ||
 			!takes_column_first(route, i) || table->columns[column].personal)
 			continue;
 		appendStringInfo(&keys, "%s%s = \"%s\"", keys.len > 0 ? ", " : "",

@@ -466,7 +466,9 @@ engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
 		case APIGOUV_REPLY_QUOTA:
 		case APIGOUV_REPLY_UNAVAILABLE:
 			wait_s = asked_wait_s(transfer, judgement);
-			if (wait_s > 0)
+			if (wait_s == 1)
+				return pstrdup("Run the query again in 1 second.");
+			if (wait_s > 1)
 				return psprintf("Run the query again in %d seconds.", wait_s);
 			return pstrdup("Run the query again later.");
 		default:

@@ -26,7 +26,7 @@ our @EXPORT = qw(
   in_flight wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis session refuses counted asks run_sql still_works raw_server
   raw_requests stop_raw_servers helper_process free_port root samples_dir json_text slurp_bytes envelope
-  descriptors resident_bytes keeps_its_size own_definitions
+  descriptors resident_bytes keeps_its_size own_definitions sanitized
   give_entreprise entreprise_detail
 );
 
@@ -420,6 +420,13 @@ sub own_definitions
 	$node->append_conf('postgresql.conf', "apigouv_fdw.definition_dir = '$dir'\n");
 	$node->reload;
 	return $dir;
+}
+
+# Is this a server under test/sanitize?  It is slow, and keeps freed memory.
+sub sanitized
+{
+	my ($session) = @_;
+	return slurp_bytes('/proc/' . $session->pid . '/maps') =~ /libasan/;
 }
 
 # ---- assertions ----
