@@ -22,7 +22,6 @@
 #include "utils/timestamp.h"
 
 #include "messages.h"
-#include "redact.h"
 #include "scan_state.h"
 #include "texthash.h"
 #include "value.h"
@@ -68,89 +67,6 @@ begin_task(ApigouvScanState *state, ApigouvTask *task)
 	}
 	else
 		begin_reading(state, task);
-}
-
-/* ---- errors ---- */
-
-/* Whose error is raised. */
-typedef struct KeyContext
-{
-	ErrorContextCallback callback;
-	const ApigouvScanState *state;
-	const ApigouvTask *task;
-} KeyContext;
-
-/* Is a parameter of a route the first one that takes its column? */
-static bool
-takes_column_first(const ApigouvRoute *route, int param)
-{
-	for (int i = 0; i < param; i++)
-	{
-		if (route->params[i].required &&
-			route->params[i].column == route->params[param].column)
-			return false;
-	}
-	return true;
-}
-
-/* Error context: the key asked, unless it is personal data. */
-static void
-explain_key(void *arg)
-{
-	const KeyContext *context = arg;
-	const ApigouvTable *table = context->state->options->table;
-	const ApigouvRoute *route = context->task->sroute->route;
-	StringInfoData keys;
-
-	if (table->personal_data)
-		return;
-	initStringInfo(&keys);
-	for (int i = 0; i < route->nparams; i++)
-	{
-		int			column = route->params[i].column;
-		const char *asked = column >= 0 ? context->task->echo[column] : NULL;
-
-		if (asked == NULL || !route->params[i].required ||
-			route->params[i].purpose != APIGOUV_PURPOSE_NONE ||
-			!takes_column_first(route, i) || table->columns[column].personal)
-			continue;
-		appendStringInfo(&keys, "%s%s = \"%s\"", keys.len > 0 ? ", " : "",
-						 table->columns[column].name,
-						 apigouv_clean_text(asked, strlen(asked), 100));
-	}
-	if (keys.len > 0)
-		errcontext("foreign table \"%s\", key %s",
-				   RelationGetRelationName(context->state->rel), keys.data);
-}
-
-/*
- * tell_key
- *		Let the error that the caller is about to raise tell its key.
- *
- * Nothing takes it back but the error.
- */
-static void
-tell_key(const ApigouvScanState *state, const ApigouvTask *task,
-		 KeyContext *context)
-{
-	context->callback.callback = explain_key;
-	context->callback.arg = context;
-	context->callback.previous = error_context_stack;
-	context->state = state;
-	context->task = task;
-	error_context_stack = &context->callback;
-}
-
-/* Raise the error that the judgement on a task's reply stands for. */
-static void
-raise_judgement(const ApigouvScanState *state, ApigouvTask *task,
-				const ApigouvTransfer *transfer)
-{
-	KeyContext	context;
-
-	tell_key(state, task, &context);
-	apigouv_reply_raise(state->options, task->sroute->route, state->userid,
-						transfer, &task->judgement);
 }
 
 /* ---- replies that hold no rows to decode ---- */
@@ -218,10 +134,7 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 			break;
 	}
 	if (!failure_gives_row(state, route, judgement->verdict))
-	{
-		apigouv_page_failed(task, page);
-		raise_judgement(state, task, transfer);
-	}
+		apigouv_failure_raise(state, task, page, transfer);
 	if (!state->options->table->is_union)
 		state->counts.failed++;
 	make_row(task, set, &route->failed,
@@ -297,46 +210,47 @@ judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 /* ---- replies that cannot be read ---- */
 
 /*
- * raise_unreadable
- *		Raise the error of a reply that cannot be decoded.
+ * refuse_body
+ *		Do what a reply that cannot be decoded deserves.
  *
- * A reply that is JSON, but not shaped as the definition says, has an error
- * code of its own.  why: static text; offset: where.
+ * Raises an error; but something that is not JSON, such as the page of a
+ * gateway, is a failure of this key or source alone, and gives the row that
+ * other failures give.  why: static text; offset: where.
  */
 static void
-raise_unreadable(const ApigouvScanState *state, ApigouvTask *task,
-				 const ApigouvPage *page, const char *why, size_t offset)
+refuse_body(ApigouvScanState *state, ApigouvTask *task,
+			ApigouvPage *page, const char *why, size_t offset)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
+	const ApigouvRoute *route = task->sroute->route;
 	ApigouvValue document;
 	const char *error;
 	bool		is_json = transfer->body != NULL &&
 	apigouv_value_parse(transfer->body, transfer->body_len, &document,
 						&error);
-	KeyContext	context;
 
-	apigouv_page_failed(task, page);
-	tell_key(state, task, &context);
-	ereport(ERROR,
-			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
-					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
-			 errmsg("could not read the response of foreign server \"%s\": %s",
-					state->options->server_name, why),
-			 errdetail("Reading stopped at byte %zu of %zu; the content type is \"%s\"%s%s.",
-					   offset, transfer->body_len, transfer->content_type,
-					   transfer->request_id[0] ? "; X-Request-Id: " : "",
-					   apigouv_reply_request_id(transfer))));
+	if (is_json || task->emitted > 0 ||
+		!failure_gives_row(state, route, APIGOUV_REPLY_UNAVAILABLE))
+		apigouv_failure_unreadable(state, task, page, is_json, why, offset);
+	count_page(state, page);
+	if (!state->options->table->is_union)
+		state->counts.failed++;
+	task->judgement.verdict = APIGOUV_REPLY_UNAVAILABLE;
+	make_row(task, NULL, &route->failed,
+			 MemoryContextStrdup(state->batch_cxt,
+								 psprintf("could not read the response: %s",
+										  why)), transfer);
 }
 
 /* The same, for what a stream says. */
 static void
-raise_stream_error(const ApigouvScanState *state, ApigouvTask *task,
-				   const ApigouvPage *page, const ApigouvRowstream *stream)
+refuse_stream(ApigouvScanState *state, ApigouvTask *task,
+			  ApigouvPage *page, const ApigouvRowstream *stream)
 {
 	size_t		offset;
 	const char *why = apigouv_rowstream_error(stream, &offset);
 
-	raise_unreadable(state, task, page, why, offset);
+	refuse_body(state, task, page, why, offset);
 }
 
 /* ---- lookups ---- */
@@ -353,7 +267,10 @@ use_lookup(ApigouvScanState *state, ApigouvTask *task)
 
 	if (!apigouv_value_parse(transfer->body ? transfer->body : "",
 							 transfer->body_len, &document, &error))
-		raise_unreadable(state, task, &task->lookup, error, 0);
+	{
+		refuse_body(state, task, &task->lookup, error, 0);
+		return;
+	}
 	found = apigouv_value_get(&document, route->lookup.value_path);
 	if (found.kind != APIGOUV_STRING && found.kind != APIGOUV_NUMBER)
 	{
@@ -459,8 +376,8 @@ reader_of(ApigouvScanState *state, ApigouvTask *task)
 	return sroute->reader;
 }
 
-/* Read a whole reply for the values around its rows. */
-static void
+/* Read a whole reply for the values around its rows; false if it cannot be. */
+static bool
 read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 			  ApigouvReader *reader)
 {
@@ -476,7 +393,8 @@ read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 										state->values);
 	} while (result == APIGOUV_ROW);
 	if (result == APIGOUV_ROW_ERROR)
-		raise_stream_error(state, task, page, stream);
+		refuse_stream(state, task, page, stream);
+	return result != APIGOUV_ROW_ERROR;
 }
 
 /* The facts of a row that are the same for all rows of a page. */
@@ -536,10 +454,7 @@ give_made_row(ApigouvScanState *state, ApigouvTask *task,
 	apigouv_tuple_store(state->tupler, &row, slot);
 	if (row.error != NULL && !state->options->table->is_union &&
 		!tells_its_key(state, slot))
-	{
-		apigouv_page_forget(task);
-		raise_judgement(state, task, from);
-	}
+		apigouv_failure_raise(state, task, NULL, from);
 	task->emitted++;
 	task->state = APIGOUV_TASK_DONE;
 	return true;
@@ -609,25 +524,6 @@ announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 	return *end == '\0' && total >= 0 ? total : -1;
 }
 
-/* Raise the error of a row that has no members to read. */
-static void
-raise_not_object(const ApigouvScanState *state, ApigouvTask *task,
-				 const ApigouvPage *page)
-{
-	const ApigouvTransfer *transfer = page->reply->transfer;
-	KeyContext	context;
-
-	apigouv_page_failed(task, page);
-	tell_key(state, task, &context);
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-			 errmsg("could not read the response of foreign server \"%s\": row %d is not an object",
-					state->options->server_name, task->page_rows),
-			 transfer->request_id[0]
-			 ? errdetail("X-Request-Id: %s.", apigouv_reply_request_id(transfer))
-			 : 0));
-}
-
 /* Give a row of the page being read, unless it came before. */
 static bool
 give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
@@ -637,7 +533,7 @@ give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 
 	task->page_rows++;
 	if (state->values[reader->whole_index].kind != APIGOUV_OBJECT)
-		raise_not_object(state, task, page);
+		apigouv_failure_not_object(state, task, page);
 	if (task->page_rows <= page->skip)
 		return false;
 	fill_row(task, reader, page->reply->transfer, &row);
@@ -702,19 +598,7 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	free_stream(&task->stream);
 	free_stream(&task->envelope);
 	if (!found && !route->rows_optional)
-	{
-		KeyContext	context;
-
-		apigouv_page_failed(task, page);
-		tell_key(state, task, &context);
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-				 errmsg("response of foreign server \"%s\" has no \"%s\"",
-						state->options->server_name, route->rows_path),
-				 transfer->request_id[0]
-				 ? errdetail("X-Request-Id: %s.", apigouv_reply_request_id(transfer))
-				 : 0));
-	}
+		apigouv_failure_no_rows(state, task, page);
 	apigouv_page_ended(state, task, page, total);
 	page->reply->read_whole = true;
 	if (state->options->table->is_union && task->emitted == 0 &&
@@ -831,8 +715,9 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			if (!rows)
 				return false;
 		}
-		if (reader->needs_envelope)
-			read_envelope(state, task, page, reader);
+		if (reader->needs_envelope &&
+			!read_envelope(state, task, page, reader))
+			return false;
 		open_stream(state, &task->stream, reader);
 		task->page_rows = 0;
 		page->begun = true;
@@ -872,7 +757,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 				end_page(state, task, page, reader);
 				return false;
 			case APIGOUV_ROW_ERROR:
-				raise_stream_error(state, task, page, task->stream);
+				refuse_stream(state, task, page, task->stream);
+				return false;
 		}
 	}
 }

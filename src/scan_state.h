@@ -157,6 +157,22 @@ extern int	apigouv_ask_count_new(ApigouvScanState *state,
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
 extern void apigouv_fetch_stop(ApigouvScanState *state);
 
+/* failure.c; each raises an error */
+extern void apigouv_failure_raise(const ApigouvScanState *state,
+								  ApigouvTask *task,
+								  const ApigouvPage *page,
+								  const ApigouvTransfer *transfer);
+extern void apigouv_failure_unreadable(const ApigouvScanState *state,
+									   ApigouvTask *task,
+									   const ApigouvPage *page, bool is_json,
+									   const char *why, size_t offset);
+extern void apigouv_failure_not_object(const ApigouvScanState *state,
+									   ApigouvTask *task,
+									   const ApigouvPage *page);
+extern void apigouv_failure_no_rows(const ApigouvScanState *state,
+									ApigouvTask *task,
+									const ApigouvPage *page);
+
 /* page.c */
 extern void apigouv_page_first(const ApigouvScanState *state,
 							   const ApigouvTask *task, ApigouvPage *page);

@@ -440,7 +440,7 @@ sub keeps_its_size
 	{
 		$repeat->(100);
 		skip 'sanitizers hold memory back', 1
-		  if slurp_bytes('/proc/' . $session->pid . '/maps') =~ /libasan/;
+		  if sanitized($session);
 		my $before = resident_bytes($session);
 		$repeat->(1000);
 		my $grown = resident_bytes($session) - $before;

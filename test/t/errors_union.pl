@@ -68,6 +68,28 @@ give('/v3/cibtp/*', 404, envelope('38422', 'Pas à jour'));
 like(verdict('attestation_conges_payes_cibtp')->{out},
 	qr/^non_conforme\|refusee\|f\|38422\|/, '404 38422: not in order');
 
+# ===================================================================
+# What is not JSON is a failure; JSON of another shape is an error
+# ===================================================================
+give('/v3/msa/*', 200, '<html>Maintenance</html>');
+like(verdict($msa_type)->{out},
+	qr/^inconnu\|source_indisponible\|t\|\|could not read the response: \w/,
+	'a page of HTML instead of a source: unavailable');
+is($session->value("SELECT count(DISTINCT type), count(*) FILTER (WHERE statut = 'inconnu')"
+		. " FROM entreprise.entreprise_attestations WHERE siret = '$siret'"),
+	'13|1', 'the other twelve sources still answer');
+refuses($session, $msa, { sqlstate => 'HV00M', message => qr/^could not read the response/,
+	context => 'foreign table "entreprise_conformite_cotisations_msa", key siret = "' . $siret . '"' },
+	'in a table of one source: an error');
+$session->query("SET apigouv_fdw.on_failure = 'row'");
+like($session->value($msa =~ s/status/status IS NULL, siret, erreur/r),
+	qr/^t\|$siret\|could not read the response: \w/, 'or a row, with on_failure = row');
+give('/v3/msa/*', 200, { donnees => {} });
+refuses($session, $msa, { sqlstate => 'HV021' }, 'JSON of another shape: an error even then');
+$session->query('RESET apigouv_fdw.on_failure');
+
+# without kept connections, each of which libcurl would replace once
+$session = session($node);
 faults({
 	api => 'entreprise', path => '/v3/msa/*', times => -1,
 	action => 'close' });
