@@ -59,8 +59,8 @@
 #define VERSION			1
 #define HEADER_BYTES	512
 #define WAITERS_AT		4096
-#define COUNTERS_AT		(WAITERS_AT + \
-						 APIGOUV_LEDGER_WAITERS * (int64_t) sizeof(ApigouvWaiter))
+#define WAITER_BYTES	((int64_t) sizeof(ApigouvWaiter))
+#define COUNTERS_AT		(WAITERS_AT + APIGOUV_LEDGER_WAITERS * WAITER_BYTES)
 #define COUNTER_BYTES	512
 #define SLOTS_AT		(COUNTERS_AT + \
 						 APIGOUV_LEDGER_COUNTERS * (int64_t) COUNTER_BYTES)
@@ -73,13 +73,15 @@
 /* A counter that nobody used for so long can go: longer than any window. */
 #define IDLE_US			(INT64_C(25) * 3600 * 1000000)
 
-/* The file's own change of time may differ that much from what it tells, us. */
+/* The file's time of change may differ that much from what it tells, in us. */
 #define CTIME_TOLERANCE_US 2000000
 
 /* A process that was seen to run is not looked at again for so long. */
 #define TRUST_US		250000
 
 #define NBUFFERS		8
+
+#define OPEN_FLAGS		(O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW)
 
 const char *apigouv_ledger_path = "pg_stat/apigouv_fdw.ledger";
 unsigned	apigouv_ledger_mode = 0600;
@@ -477,8 +479,7 @@ apigouv_ledger_lock(void)
 	for (tries = 0; tries < 10; tries++)
 	{
 		written = false;
-		fd = open(apigouv_ledger_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-				  (mode_t) apigouv_ledger_mode);
+		fd = open(apigouv_ledger_path, OPEN_FLAGS, apigouv_ledger_mode);
 		if (fd < 0)
 		{
 			broken("could not open file");
@@ -824,11 +825,13 @@ copy_ledger(int from, int to)
 	ApigouvLedgerHeader packed = header;
 	ApigouvWaiter *waiters = apigouv_ledger_waiters();
 	ApigouvCounter counter;
+	struct stat status;
 	int			place;
 	bool		ok;
 
 	fd = to;
-	ok = waiters != NULL && allocate(0, SLOTS_AT) && write_free_counters();
+	ok = waiters != NULL && fstat(to, &status) == 0 &&
+		allocate(0, SLOTS_AT) && write_free_counters();
 	fd = from;
 	packed.end = SLOTS_AT;
 	packed.ncounters = 0;
@@ -841,6 +844,8 @@ copy_ledger(int from, int to)
 	}
 	if (!ok)
 		return false;
+	packed.device = (uint64_t) status.st_dev;
+	packed.inode = (uint64_t) status.st_ino;
 	packed.pack_at = packed.end * 2 > PACK_BYTES ? packed.end * 2
 		: PACK_BYTES;
 	fd = to;
@@ -867,8 +872,7 @@ pack(void)
 	if (snprintf(path, sizeof(path), "%s.new", apigouv_ledger_path) >=
 		(int) sizeof(path))
 		return false;
-	to = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-			  (mode_t) apigouv_ledger_mode);
+	to = open(path, OPEN_FLAGS, apigouv_ledger_mode);
 	if (to < 0)
 		return broken("could not create a packed copy of file");
 	if (flock(to, LOCK_EX | LOCK_NB) == 0 && ftruncate(to, 0) == 0 &&

@@ -154,7 +154,8 @@ extern ApigouvLedgerHeader *apigouv_ledger_header(void);
 /*
  * Write the header with the moment of this change.  To be called before the
  * first change of a locked ledger is written: a change of the file that the
- * header does not tell makes it a copy.  False, here and below: see apigouv_ledger_error().
+ * header does not tell makes it a copy.  False, here and below: see
+ * apigouv_ledger_error().
  */
 extern bool apigouv_ledger_stamp(void);
 

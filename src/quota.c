@@ -48,10 +48,11 @@
 /* A slot that is reserved for longer is looked at: does its owner live? */
 #define SUSPECT_US		1000000
 
-/* A waiter that was put off so often, each time by another limit, claims all. */
+/* A waiter that was put off so often, each time by another limit, has a claim
+ * on all. */
 #define MANY_DELAYS		4
 
-/* No closure, window or wait is longer: a week.  Sums of it cannot overflow. */
+/* No closure is longer: a week. */
 #define LONGEST_US		INT64_C(604800000000)
 
 /* What the upstream tells holds so long at most: its bans last 12 h. */
@@ -283,8 +284,8 @@ load(const ApigouvQuotaLimits *limits, Loaded *loaded, bool create)
 }
 
 /*
- * Requests of a counter that were sent after a moment, or will be.  No two have
- * the same: the lock is held for longer than a microsecond.
+ * Requests of a counter that were sent after a moment, or will be.  No two
+ * have the same: the lock is held for longer than a microsecond.
  */
 static int64_t
 count_after(const Loaded *loaded, int64_t moment)
@@ -770,8 +771,8 @@ apigouv_quota_close(const ApigouvQuotaLimits *limits, int64_t for_us)
  *		be sent until `until`.
  *
  * Replies come in any order and from this window and the next: a cap that
- * allows less and one that lasts longer are kept beside each other.  When there
- * are too many, one stands for two.
+ * allows less and one that lasts longer are kept beside each other.  When
+ * there are too many, one stands for two.
  */
 static void
 cap(Loaded *loaded, int64_t from, int64_t requests, int64_t until)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * harness.h
- *		What the tests of the quota ledger share: TAP, and a machine of our own.
+ *		What the tests of the quota ledger share: TAP, a machine of our own.
  *
  * The ledger's sources are included, and what they ask of the system is put
  * under control: the clocks, the time of the file's last change, the number

@@ -10,6 +10,8 @@
  */
 #include "harness.h"
 
+#include <sys/resource.h>
+
 /* ----------------------------------------------------------------
  *		Ledgers that cannot be believed
  * ----------------------------------------------------------------
@@ -112,6 +114,21 @@ copy_it(void)
 	free(copy.bytes);
 }
 
+/* The same at once, so that the times agree: it is another inode. */
+static void
+copy_it_at_once(void)
+{
+	Copy		copy = read_ledger();
+	char		other[310];
+
+	snprintf(other, sizeof(other), "%s.copy", ledger_file);
+	apigouv_ledger_path = other;
+	write_ledger(copy.bytes, copy.len, 0, true);
+	apigouv_ledger_path = ledger_file;
+	rename(other, ledger_file);
+	free(copy.bytes);
+}
+
 static void
 put_back_in_place(void)
 {
@@ -205,6 +222,7 @@ test_damages(void)
 		{"another boot of the machine", change_boot, true},
 		{"the clock went backwards", turn_back_the_clock, true},
 		{"a copy", copy_it, true},
+		{"a copy that is made at once", copy_it_at_once, true},
 		{"an older one, put back in place", put_back_in_place, true},
 		{"an older one, put back at once", put_back_at_once, true},
 	};
@@ -487,8 +505,9 @@ test_other_limits(void)
 {
 	ApigouvQuotaLimits limits = limit_of(1, 10, 10 * SECOND, 0);
 	ApigouvQuotaLimits less = limit_of(1, 4, 10 * SECOND, 0);
-	ApigouvQuotaLimits wider = limit_of(1, 10, 60 * SECOND, 0);
+	ApigouvQuotaLimits wider = limit_of(1, 45, 60 * SECOND, 0);
 	ApigouvQuotaLimits more = limit_of(1, 1000, 10 * SECOND, 0);
+	ApigouvQuotaLimits day = limit_of(1, 100, 86400 * SECOND, 0);
 	Copy		copy;
 	int			n = 0;
 
@@ -501,7 +520,7 @@ test_other_limits(void)
 	is(answer.wait_us, 9 * SECOND, "it waits for the last six or more");
 	is(burst(&more, 2000), 990, "a limit that grows is free at once");
 
-	/* forty requests in forty seconds, of which ten seconds are kept */
+	/* 60 requests in 60 seconds, of which there is room for less than 45 */
 	new_ledger();
 	for (int i = 0; i < 400; i++)
 	{
@@ -513,17 +532,19 @@ test_other_limits(void)
 	clock_now += 49 * SECOND;
 	is(burst(&wider, 9), 0, "as long as it cannot know");
 	clock_now += SECOND;
-	is(burst(&wider, 99), 1, "then it counts those that it knows");
+	is(burst(&wider, 99), 36, "then it counts those that it knows");
 	clock_now += 60 * SECOND;
-	is(burst(&wider, 99), 10, "and is open");
+	is(burst(&wider, 99), 45, "and is open");
 	is(burst(&limits, 99), 0, "a window that shrinks counts what is in it");
 	clock_now += 10 * SECOND;
 	is(burst(&limits, 99), 10, "and no more");
 	is(burst(&wider, 99), 0, "while the other remembers");
 	clock_now += 60 * SECOND;
-	is(burst(&wider, 99), 10, "for its whole length");
+	is(burst(&wider, 99), 45, "for its whole length");
 
 	/* nobody asks for the long window any more */
+	(void) burst(&day, 1);
+	clock_now += 3 * 86400 * SECOND;
 	for (int i = 0; i < 5000; i++)
 	{
 		(void) burst(&limits, 1);
@@ -743,6 +764,10 @@ test_list(void)
 	ok(nrows == 1 && rows[0].allowed == 10 && rows[0].used == 4 &&
 	   rows[0].left == 6 && rows[0].closed_us == 0 && rows[0].waiting == 0 &&
 	   strcmp(rows[0].counter.name, "limit 1") == 0, "a counter is listed");
+	(void) apigouv_quota_correct(&limits, sent_at, -1, 2, SECOND);
+	list();
+	is(rows[0].left, 2, "with what the upstream leaves");
+	clock_now += SECOND;
 	(void) burst(&limits, 9);
 	(void) reserve(&limits);
 	list();
@@ -799,6 +824,41 @@ test_full_table(void)
 	is(burst(&limits, 9), 3, "closed for a window");
 }
 
+/* Packing drops what is idle, and only that. */
+static void
+test_idle(void)
+{
+	ApigouvQuotaLimits limits = limit_of(5, 3, 10 * SECOND, 0);
+	ApigouvQuotaLimits day = limit_of(5, 3, 86400 * SECOND, 0);
+	ApigouvQuotaLimits reserved = limit_of(6, 3, 10 * SECOND, 0);
+	ApigouvQuotaLimits closed = limit_of(7, 3, 10 * SECOND, 0);
+	ApigouvQuotaLimits other;
+	uint64_t	id;
+
+	new_ledger();
+	(void) reserve(&reserved);
+	id = slot;
+	(void) apigouv_quota_close(&closed, 48 * 3600 * SECOND);
+	for (int i = 0; i < MAX_COUNTERS - 3; i++)
+	{
+		other = limit_of(1000 + i, 3, 10 * SECOND, 0);
+		(void) burst(&other, 1);
+	}
+	clock_now += 26 * 3600 * SECOND;
+	(void) burst(&limits, 3);
+	clock_now += 3600 * SECOND;
+	for (int i = 0; i < 10; i++)
+	{
+		other = limit_of(2000 + i, 3, 10 * SECOND, 0);
+		(void) burst(&other, 1);
+	}
+	list();
+	ok(nrows < 20, "a full table is packed");
+	is(burst(&day, 9), 0, "a counter of an hour ago is there, for a day's sake");
+	is(settle(&reserved, id), APIGOUV_QUOTA_GRANTED, "and what is reserved");
+	is(burst(&closed, 9), 0, "and what is closed");
+}
+
 /* A limit that changes all the time does not let the file grow for ever. */
 static void
 test_growth(void)
@@ -806,6 +866,7 @@ test_growth(void)
 	ApigouvQuotaLimits limits = limit_of(1, 3, 10 * SECOND, 0);
 	Copy		copy;
 	int			sent = 0;
+	int			steps = 0;
 
 	new_ledger();
 	for (int i = 0; i < 40; i++)
@@ -835,6 +896,22 @@ test_growth(void)
 	copy = read_ledger();
 	ok(sent == 619 && copy.len < 10000000,
 	   "and %d MB when they are done with", (int) (copy.len >> 20));
+	free(copy.bytes);
+
+	/* nine areas are left behind for each that is used */
+	new_ledger();
+	sent = 0;
+	for (int i = 1000; i < 100000; i += i / 10)
+	{
+		limits = limit_of(1, i, 3600 * SECOND, 0);
+		sent += 10 - burst(&limits, 10);
+		steps++;
+	}
+	copy = read_ledger();
+	ok(sent == 0 && copy.len < 20000000,
+	   "a limit that grows step by step: %d MB", (int) (copy.len >> 20));
+	limits.limits[0].requests = 10 * steps + 1;
+	is(burst(&limits, 9), 1, "and nothing is lost");
 	free(copy.bytes);
 }
 
@@ -880,6 +957,8 @@ test_processes(void)
 	int			child = fork();
 	int			status;
 	uint64_t	start;
+	struct rlimit files;
+	struct rlimit none;
 
 	real_machine = true;
 	if (child == 0)
@@ -891,6 +970,15 @@ test_processes(void)
 	ok(runs(child, start), "a process that runs is alive");
 	ok(!runs(child, start + 1), "another one of its number is not");
 	ok(runs(child, UNKNOWN_START), "in doubt it is");
+	getrlimit(RLIMIT_NOFILE, &files);
+	none = files;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	ok(runs(child, start), "and without descriptors to look");
+	ok(apigouv_quota_leave(NULL) == APIGOUV_QUOTA_BROKEN &&
+	   strstr(apigouv_ledger_error(), "Too many open files") != NULL,
+	   "without them, the ledger says so");
+	setrlimit(RLIMIT_NOFILE, &files);
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
 	ok(!runs(child, start), "one that was killed is not");
@@ -920,6 +1008,7 @@ main(void)
 	test_close();
 	test_list();
 	test_full_table();
+	test_idle();
 	test_growth();
 	test_no_room();
 	test_processes();

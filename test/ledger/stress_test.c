@@ -115,7 +115,8 @@ full_ledger(void)
 {
 	new_ledger();
 	for (int i = 0; i < LIMITS; i++)
-		limits[i] = limit_of(any(INT32_MAX), i == 0 ? 140 : i, 100 * SECOND, 0);
+		limits[i] = limit_of(any(INT32_MAX), i == 0 ? 140 : i,
+							 100 * SECOND, 0);
 	for (int i = 0; i < OLD_COPIES; i++)
 	{
 		for (int k = 0; k < LIMITS; k++)
@@ -191,8 +192,9 @@ test_damage(int rounds)
 		wrong++;
 	}
 	free(full.bytes);
-	ok(wrong == 0, "%d damages opened no limit, and closed none for longer "
-	   "than a window (seed %lu)", rounds, begun);
+	ok(wrong == 0,
+	   "%d damages opened no limit, and closed none for long (seed %lu)",
+	   rounds, begun);
 	ok(noticed > rounds / 4, "%d of them were noticed", noticed);
 }
 

@@ -302,14 +302,15 @@ test_forecast(void)
 	for (int round = 0; round < 300; round++)
 	{
 		int64_t		window = (1 + rand() % 20) * SECOND / 2;
-		int			requests = 1 + rand() % 7;
-		ApigouvQuotaLimits limits = limit_of(1, requests, window, rand() % 300);
+		ApigouvQuotaLimits limits = limit_of(1, 1 + rand() % 7, window,
+											 rand() % 300);
 		uint64_t	ids[64];
 		int			nids = 0;
 		int			n = 1 + rand() % 25;
 
 		if (rand() % 2)
-			add_limit(&limits, 2, 1 + rand() % 9, (1 + rand() % 9) * SECOND, 0);
+			add_limit(&limits, 2, 1 + rand() % 9,
+					  (1 + rand() % 9) * SECOND, 0);
 		new_ledger();
 		process = 4000;
 		for (int i = 0; i < 12; i++)
