@@ -446,6 +446,13 @@ test_orphans(void)
 
 	new_ledger();
 	(void) reserve(&limits);
+	dead[process++] = true;
+	clock_now += 60 * SECOND;
+	(void) apigouv_quota_forecast(&limits, 1, &sent_at);
+	is(burst(&limits, 9), 1, "who but looks may find it");
+
+	new_ledger();
+	(void) reserve(&limits);
 	orphan = slot;
 	dead[process] = true;		/* so it seems */
 	clock_now += 2 * SECOND;

@@ -480,14 +480,14 @@ test_crowd(int ip_requests, const char *name)
 	limits[1] = limit_of(2, 250, SECOND, 0);
 	add_limit(&limits[1], 3, ip_requests, SECOND, 0);
 	new_ledger();
-	start_crowd(2500 * MS, children);
+	start_crowd(2200 * MS, children);
 	while (wait(NULL) > 0)
 		;
 	for (int i = 0; i < CHILDREN; i++)
 		failed += journals[i].failed;
-	tell_fairness(0, 2, 200 * MS, 20, 2500 * MS);
-	tell_fairness(1, 2, SECOND, 250, 2500 * MS);
-	tell_fairness(0, 1, SECOND, ip_requests, 2500 * MS);
+	tell_fairness(0, 2, 200 * MS, 20, 2200 * MS);
+	tell_fairness(1, 2, SECOND, 250, 2200 * MS);
+	tell_fairness(0, 1, SECOND, ip_requests, 2200 * MS);
 	is(failed, 0, name);
 	ok(fullest(0, 2, 200 * MS, &n) <= 20 && n > 20,
 	   "no window of 200 ms has more than 20 of %d", n);
@@ -541,7 +541,7 @@ test_killed(void)
 int
 main(int argc, char **argv)
 {
-	int			rounds = argc > 2 ? atoi(argv[2]) : 1500;
+	int			rounds = argc > 2 ? atoi(argv[2]) : 600;
 
 	seed = argc > 1 ? strtoul(argv[1], NULL, 10) : (unsigned long) time(NULL);
 	begin(false);
