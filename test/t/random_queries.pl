@@ -488,7 +488,7 @@ if ($stub == 0)
 {
 	open(STDOUT, '>', '/dev/null');
 	exec(ApigouvTest::python(), root() . '/test/stub/apigouv_stub.py', '--port', '0',
-		'--port-file', $port_file, '--structures', $structures)
+		'--port-file', $port_file, '--limit-factor', '1000', '--structures', $structures)
 	  or POSIX::_exit(1);
 }
 END

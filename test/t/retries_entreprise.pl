@@ -33,6 +33,7 @@ cmp_ok($result->{ms}, '>=', 3500, '409 00015: waits of 0.5, 1 and 2 seconds');
 
 # ===================================================================
 # 429: wait as long as asked, then the error of an exhausted quota
+# (quota_upstream.pl: what it is to others)
 # ===================================================================
 give_entreprise(429, envelope('00429', 'Trop'), times => 1,
 	headers => { 'Retry-After' => 1 });
@@ -54,6 +55,7 @@ refuses($session, $msa, {
 	sqlstate => '53400',
 	hint => qr/43200 seconds/,
 	requests => 1 }, '429 for twelve hours: no wait');
+run_sql($session, 'SELECT apigouv_quota_forget()');
 
 give_entreprise(429, envelope('00429', 'Trop'), times => 1,
 	headers => { 'RateLimit-Limit' => 250, 'RateLimit-Remaining' => 0,
@@ -69,6 +71,7 @@ refuses($session, $msa, {
 	sqlstate => '53400',
 	hint => 'Run the query again later.',
 	requests => 1 }, '429 that says nothing, without retries');
+run_sql($session, 'SELECT apigouv_quota_forget()');
 $session->query("ALTER SERVER entreprise OPTIONS (DROP retries)");
 
 # ===================================================================
