@@ -288,22 +288,21 @@ apigouv_admit_ended(ApigouvTransfer *transfer)
  * apigouv_http_refused
  *		The upstream has refused an attempt for its rate.  See http.h.
  */
-void
+bool
 apigouv_http_refused(const ApigouvTransfer *transfer, int64 for_ms)
 {
 	const ApigouvTransferPrivate *private = transfer->private;
 	int			tries;
 
-	if (private->limits == NULL)
-		return;
-	for (tries = 0; tries < MAX_TRIES; tries++)
+	for (tries = 0; private->limits != NULL && tries < MAX_TRIES; tries++)
 	{
 		if (apigouv_quota_close(private->limits,
 								Min(for_ms, LONGEST_CLOSURE_MS) * 1000) !=
 			APIGOUV_QUOTA_BUSY)
-			return;
+			break;
 		pause_us(100);
 	}
+	return for_ms <= private->quota_wait_ms;
 }
 
 void

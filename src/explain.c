@@ -431,7 +431,8 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 		explain_limits(state, es);
 		if (least_seconds(state) > 0)
 			ExplainPropertyFloat("Minimum Duration", "s",
-								 least_seconds(state), 0, es);
+								 least_seconds(state),
+								 least_seconds(state) < 10 ? 1 : 0, es);
 	}
 	if (!es->analyze)
 		return;

@@ -134,9 +134,10 @@ extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
 
 /*
  * The upstream has refused an attempt for its rate: nobody of the cluster
- * sends under this limit for so long.  Never raises.
+ * sends under this limit for so long.  Does the transfer's quota_wait_ms allow
+ * that wait?  Never raises.
  */
-extern void apigouv_http_refused(const ApigouvTransfer *transfer,
+extern bool apigouv_http_refused(const ApigouvTransfer *transfer,
 								 int64 for_ms);
 
 /*

@@ -302,7 +302,8 @@ apigouv_reply_wants_retry(const ApigouvApi *api, const ApigouvRoute *route,
 		fallback_ms = DEFAULT_QUOTA_WAIT_S * 1000;
 	*delay_ms = asked_wait_ms(transfer, &judgement, fallback_ms);
 	if (judgement.verdict == APIGOUV_REPLY_QUOTA)
-		apigouv_http_refused(transfer, *delay_ms);
+		return apigouv_http_refused(transfer, *delay_ms) &&
+			transfer->attempts <= retries;
 	return transfer->attempts <= retries &&
 		*delay_ms <= MAX_RETRY_WAIT_S * 1000;
 }

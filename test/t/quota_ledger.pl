@@ -96,6 +96,21 @@ for my $name (sort keys %harms)
 		"$name: for a window");
 }
 
+# CREATE EXTENSION begins the ledger, closed, and leaves one that is there.
+limits($session, undef, urssaf => "5/$LONG");
+unlink $file or die "unlink: $!";
+$node->safe_psql('postgres', 'CREATE DATABASE autre');
+$node->safe_psql('autre', 'CREATE EXTENSION apigouv_fdw');
+ok(-e $file, 'CREATE EXTENSION makes the ledger');
+is(sprintf('%o', (stat $file)[2] & 0777), '600', 'for the server only');
+refuses($session, vigilance(1, 20100), refused_for('urssaf', '5 requests per 600 seconds', requests => 0),
+	'and its gate is closed');
+begin_anew($session);
+run_sql($session, vigilance(2));
+$node->safe_psql('autre', 'DROP EXTENSION apigouv_fdw; CREATE EXTENSION apigouv_fdw');
+refuses($session, vigilance(4, 20100), refused_for('urssaf', '5 requests per 600 seconds', requests => 3),
+	'CREATE EXTENSION in another database leaves it as it is');
+
 # A copy is known by its inode; old contents put back in place, by the times of
 # the file, which tell what is more than two seconds old.
 begin_anew($session);

@@ -72,6 +72,15 @@ for my $case (
 	  or diag(quota($session, 'urssaf', $closed));
 }
 
+# Its own wait for a 429 is bounded like that for others'.
+begin_anew($session);
+run_sql($session, "ALTER SERVER entreprise OPTIONS (SET retries '3', ADD quota_wait_ms '500')");
+next_reply(429, 'Retry-After' => 100);
+$result = refuses($session, vigilance(1), { sqlstate => '53400', hint => 'Run the query again in 100 seconds.', requests => 1 },
+	'a 429 that asks for more than quota_wait_ms');
+cmp_ok($result->{ms}, '<', 60000, 'is not waited for');
+run_sql($session, 'ALTER SERVER entreprise OPTIONS (DROP quota_wait_ms)');
+
 # Both wait until then, whoever was refused.
 begin_anew($session);
 run_sql($session, "ALTER SERVER entreprise OPTIONS (SET retries '1')");
