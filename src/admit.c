@@ -309,6 +309,7 @@ void
 apigouv_admit_leave(void)
 {
 	bool		queued = false;
+	int			tries;
 
 	while (!dlist_is_empty(&waits))
 	{
@@ -318,8 +319,12 @@ apigouv_admit_leave(void)
 		queued |= wait->since != 0;
 		free(wait);
 	}
-	if (queued)
-		(void) apigouv_quota_leave(NULL);	/* else the lease ends */
+	for (tries = 0; queued && tries < MAX_TRIES; tries++)
+	{
+		if (apigouv_quota_leave(NULL) != APIGOUV_QUOTA_BUSY)
+			break;				/* else the lease ends */
+		pause_us(100);
+	}
 	if (!dlist_is_empty(&debts))
 		pay_debts();
 }

@@ -11,6 +11,7 @@
 
 #include <limits.h>
 
+#include "common/file_perm.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -19,6 +20,7 @@
 #include "apigouv_fdw.h"
 #include "budget.h"
 #include "compat.h"
+#include "ledger.h"
 #include "messages.h"
 #include "stats.h"
 
@@ -143,6 +145,7 @@ void
 _PG_init(void)
 {
 	pg_bindtextdomain(TEXTDOMAIN);
+	apigouv_ledger_mode = pg_file_create_mode;
 	define_purpose();
 	define_engine();
 	define_caches();

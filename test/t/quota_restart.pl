@@ -96,6 +96,7 @@ $node->backup('backup');
 my $restored = PostgreSQL::Test::Cluster->new('restored');
 $restored->init_from_backup($node, 'backup');
 ok(-e ledger_file($restored), 'a base backup has the ledger');
+chmod 0750, $restored->data_dir;
 $restored->start;
 my $there = session($restored);
 refuses($there, vigilance(1, 20100), $refused, 'a restored backup: the gate is closed');
@@ -104,6 +105,11 @@ limits($there, undef, urssaf => '5/1s', ip => '10000/1s');
 run_sql($there, "ALTER SERVER entreprise OPTIONS (SET quota_wait_ms '100000')");
 asks($there, vigilance(3, 20200), 3, "3\n", 'then it counts on its own');
 is(used($session, 'urssaf'), '5', 'and the first one for itself');
+
+# Backups may be made by who is in the group, where the cluster lets it.
+unlink ledger_file($restored);
+run_sql($there, 'SELECT count(*) FROM apigouv_quota');
+is(sprintf('%o', (stat ledger_file($restored))[2] & 0777), '640', 'a ledger has the mode of the cluster\'s files');
 $there->quit;
 $restored->stop;
 
