@@ -21,8 +21,8 @@
  * sees at most as many others served as waited when it came, and each of them
  * once, at its expense.  A waiter that does not come when its slot is free is
  * forgotten when its lease ends.  Who waits for one limit keeps no slot of the
- * others; but who is put off time and again, by the one and by the other,
- * keeps slots of all of them.
+ * others until its moment has come; but who is put off time and again, by the
+ * one and by the other, keeps slots of all of them.
  *
  * What the upstream tells corrects downwards only: fewer requests left than
  * counted here means that somebody else uses the same quota; a refusal closes
@@ -451,9 +451,17 @@ my_waiter(ApigouvWaiter *waiters, int n, uint64_t set)
 	return NULL;
 }
 
+/* Is that the counter that keeps a waiter? */
+static bool
+is_kept(const ApigouvWaiter *waiter, const uint64_t key[2])
+{
+	return waiter->blocked_on[0] == key[0] && waiter->blocked_on[1] == key[1];
+}
+
 /*
- * Waiters before a ticket whom a counter keeps, or the first of those that
- * claim slots of all their limits.
+ * Waiters before a ticket whom a counter keeps, or who claim a slot of it:
+ * those who are about to come for their slots, and the first of those who are
+ * put off time and again.
  */
 static int
 count_ahead(const ApigouvWaiter *waiters, int n, const uint64_t key[2],
@@ -470,12 +478,13 @@ count_ahead(const ApigouvWaiter *waiters, int n, const uint64_t key[2],
 	for (int i = 0; i < n; i++)
 	{
 		const ApigouvWaiter *waiter = &waiters[i];
-		bool		kept = waiter->blocked_on[0] == key[0] &&
-		waiter->blocked_on[1] == key[1];
+		bool		claims = waiter->ticket == claimer ||
+		waiter->due_at <= apigouv_ledger_now();
+		bool		counts = is_kept(waiter, key);
 
-		for (int k = 0; k < APIGOUV_LEDGER_LIMITS && !kept; k++)
-			kept = waiter->ticket == claimer && waiter->keys[k] == key[0];
-		if (kept && waiter->ticket < ticket)
+		for (int k = 0; k < APIGOUV_LEDGER_LIMITS && claims; k++)
+			counts |= waiter->keys[k] == key[0];
+		if (counts && waiter->ticket < ticket)
 			ahead++;
 	}
 	return ahead;
@@ -963,7 +972,8 @@ apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
 		row.used = standing.used;
 		row.left = max_of(standing.left, 0);
 		row.closed_us = max_of(standing.not_before - apigouv_ledger_now(), 0);
-		row.waiting = count_ahead(waiters, n, counter->key, UINT64_MAX);
+		for (int i = 0; i < n; i++)
+			row.waiting += is_kept(&waiters[i], counter->key);
 		give(&row, arg);
 	}
 	return done(true, result, generation);

@@ -96,6 +96,28 @@ test_not_competing(void)
 	   "who needs but the wide one is served");
 }
 
+/* Whose moment has come finds slots in all its limits, if a bit late. */
+static void
+test_late(void)
+{
+	ApigouvQuotaLimits limits = limit_of(1, 2, 200 * MS, 0);
+
+	add_limit(&limits, 2, 3, SECOND, 0);
+	new_ledger();
+	for (int i = 0; i < 3; i++)
+	{
+		(void) ask_as(0, &limits);
+		(void) settle(&limits, slot);
+		clock_now += i == 1 ? 200 * MS : 0;
+	}
+	clock_now += 800 * MS - MS;
+	(void) ask_as(1, &limits);
+	clock_now += 200 * MS + MS;
+	is(ask_as(0, &limits), APIGOUV_QUOTA_GRANTED, "another takes a slot");
+	is(ask_as(0, &limits), APIGOUV_QUOTA_WAIT, "but not the last one");
+	is(ask_as(1, &limits), APIGOUV_QUOTA_GRANTED, "which is the waiter's");
+}
+
 static void
 test_many(void)
 {
@@ -359,6 +381,7 @@ main(void)
 	srand(42);
 	test_queue();
 	test_not_competing();
+	test_late();
 	test_many();
 	test_bound();
 	test_two_limits();
