@@ -37,6 +37,9 @@
 /* Times that the lock is tried for what can be left, 100 us apart. */
 #define MAX_TRIES		10
 
+/* Longest that the ledger may be held, if quota_wait_ms is shorter, in us. */
+#define BUSY_PATIENCE_US 1000000
+
 /* Nobody has asked for so long: what comes now is another wait. */
 #define STALE_US		2000000
 
@@ -48,6 +51,8 @@ typedef struct Wait
 	int64		since;			/* when the wait began; us, monotonic; 0 = no
 								 * wait */
 	int64		asked;			/* when the ledger was asked last */
+	int64		locked_out;		/* since when the ledger is held; 0 = is not */
+	int64		asked_lock;		/* when it was found held last */
 	int64		ask_at;			/* when to ask again; before, the answer
 								 * stands */
 	ApigouvQuotaAnswer answer;
@@ -182,10 +187,35 @@ wait_on(ApigouvTransfer *transfer, Wait *wait, int64 now, int64 *due)
 	return APIGOUV_ADMIT_LATER;
 }
 
+/*
+ * Somebody holds the ledger, for microseconds as a rule; for longer if its
+ * process was stopped.
+ */
+static ApigouvAdmission
+wait_for_lock(ApigouvTransfer *transfer, Wait *wait, int64 now, int64 *due)
+{
+	int64		patience = (int64) transfer->private->quota_wait_ms * 1000;
+
+	if (wait->locked_out == 0 || now - wait->asked_lock > STALE_US)
+		wait->locked_out = now;
+	wait->asked_lock = now;
+	if (now - wait->locked_out <= Max(patience, BUSY_PATIENCE_US))
+	{
+		*due = Min(*due, now + BUSY_ASK_US);
+		return APIGOUV_ADMIT_LATER;
+	}
+	transfer->failure = APIGOUV_FAILURE_LEDGER;
+	snprintf(transfer->failure_text, sizeof(transfer->failure_text),
+			 "file \"%s\" is locked by another process",
+			 apigouv_ledger_path);
+	return APIGOUV_ADMIT_NEVER;
+}
+
 ApigouvAdmission
 apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 {
 	ApigouvTransferPrivate *private = transfer->private;
+	ApigouvGrant grant;
 	Wait	   *wait;
 
 	if (private->limits == NULL || private->slot != 0)
@@ -204,8 +234,11 @@ apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 
 	if (!dlist_is_empty(&debts))
 		pay_debts();
-	switch (apigouv_quota_reserve(private->limits, &private->slot,
-								  &wait->answer))
+	grant = apigouv_quota_reserve(private->limits, &private->slot,
+								  &wait->answer);
+	if (grant != APIGOUV_QUOTA_BUSY)
+		wait->locked_out = 0;
+	switch (grant)
 	{
 		case APIGOUV_QUOTA_GRANTED:
 			wait->since = 0;
@@ -215,8 +248,7 @@ apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 			wait->ask_at = now + wait->answer.ask_us;
 			return wait_on(transfer, wait, now, due);
 		case APIGOUV_QUOTA_BUSY:
-			*due = Min(*due, now + BUSY_ASK_US);
-			return APIGOUV_ADMIT_LATER;
+			return wait_for_lock(transfer, wait, now, due);
 		case APIGOUV_QUOTA_BROKEN:
 			break;
 	}
@@ -228,7 +260,7 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 {
 	ApigouvTransferPrivate *private = transfer->private;
 	ApigouvQuotaAnswer answer;
-	ApigouvQuotaResult result;
+	ApigouvGrant result;
 	int64		waited = 0;
 
 	if (private->limits == NULL)

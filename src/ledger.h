@@ -32,7 +32,7 @@ typedef struct ApigouvCap
 	int64_t		from;
 	int64_t		until;			/* 0: no cap */
 	int64_t		requests;
-}			ApigouvCap;
+} ApigouvCap;
 
 /*
  * What is kept of a limit.  Moments are microseconds of the boot clock.  Free

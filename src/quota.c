@@ -94,7 +94,7 @@ span_of(const ApigouvQuotaLimit *limit)
 	return limit->window_us + limit->margin_ms * INT64_C(1000);
 }
 
-static ApigouvQuotaResult
+static ApigouvGrant
 lock(void)
 {
 	switch (apigouv_ledger_lock())
@@ -112,8 +112,8 @@ lock(void)
  * Unlock, and say how it went.  generation: of the ledger when it was locked;
  * if it was packed or begun anew meanwhile, what failed may be tried again.
  */
-static ApigouvQuotaResult
-done(bool ok, ApigouvQuotaResult result, int generation)
+static ApigouvGrant
+done(bool ok, ApigouvGrant result, int generation)
 {
 	apigouv_ledger_unlock();
 	if (!ok && generation != apigouv_ledger_generation())
@@ -302,7 +302,7 @@ count_after(const Loaded *loaded, int64_t moment)
 
 /* How many a cap still allows; INT64_MAX when it is over. */
 static int64_t
-left_of(const Loaded *loaded, const ApigouvCap * cap)
+left_of(const Loaded *loaded, const ApigouvCap *cap)
 {
 	return cap->until > apigouv_ledger_now()
 		? cap->requests - count_after(loaded, cap->from) : INT64_MAX;
@@ -649,12 +649,12 @@ take(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id)
 	return true;
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
 					  ApigouvQuotaAnswer *answer)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 	int			generation = apigouv_ledger_generation();
 	ApigouvWaiter *waiters;
 	ApigouvWaiter *mine;
@@ -693,12 +693,12 @@ is_usable(const ApigouvQuotaLimit *limit, const Loaded *loaded, uint64_t id)
 		is_live(&loaded->slots[k], span_of(limit), now);
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
 					 int64_t *sent_at)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 	int			generation = apigouv_ledger_generation();
 	bool		may_send = true;
 
@@ -714,11 +714,11 @@ apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
 				generation);
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_give_back(const ApigouvQuotaLimits *limits, uint64_t id)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 	int			generation = apigouv_ledger_generation();
 
 	if (result != APIGOUV_QUOTA_GRANTED)
@@ -746,12 +746,12 @@ group_of(const ApigouvQuotaLimits *limits, ApigouvQuotaLimits *group)
 	return group->n > 0;
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_close(const ApigouvQuotaLimits *limits, int64_t for_us)
 {
 	ApigouvQuotaLimits group;
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvQuotaResult result;
+	ApigouvGrant result;
 	int			generation;
 	bool		ok;
 
@@ -814,13 +814,13 @@ cap(Loaded *loaded, int64_t from, int64_t requests, int64_t until)
 	place->until = until;
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_correct(const ApigouvQuotaLimits *limits, int64_t sent_at,
 					  int64_t allowed, int64_t remaining, int64_t reset_us)
 {
 	ApigouvQuotaLimits group;
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvQuotaResult result;
+	ApigouvGrant result;
 	int			generation;
 	bool		ok;
 
@@ -859,10 +859,10 @@ apigouv_quota_correct(const ApigouvQuotaLimits *limits, int64_t sent_at,
  * ----------------------------------------------------------------
  */
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_leave(const ApigouvQuotaLimits *limits)
 {
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 	int			generation = apigouv_ledger_generation();
 	ApigouvWaiter *waiters;
 	int			n;
@@ -910,12 +910,12 @@ forecast_one(const Loaded *loaded, const ApigouvQuotaLimit *limit, int64_t n)
 	return windows * span + moment_of(loaded, span, &standing, 0) - now;
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_forecast(const ApigouvQuotaLimits *limits, int64_t n,
 					   int64_t *wait_us)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 	int			generation = apigouv_ledger_generation();
 
 	*wait_us = 0;
@@ -932,11 +932,10 @@ apigouv_quota_forecast(const ApigouvQuotaLimits *limits, int64_t n,
 	return done(true, result, generation);
 }
 
-ApigouvQuotaResult
-apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
-				   void *arg)
+ApigouvGrant
+apigouv_quota_list(ApigouvQuotaTaker give, void *arg)
 {
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 	int			generation;
 	ApigouvWaiter *waiters;
 	int			n;
@@ -979,10 +978,10 @@ apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row, void *arg),
 	return done(true, result, generation);
 }
 
-ApigouvQuotaResult
+ApigouvGrant
 apigouv_quota_forget(void)
 {
-	ApigouvQuotaResult result = lock();
+	ApigouvGrant result = lock();
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;

@@ -39,13 +39,13 @@ typedef struct ApigouvQuotaLimits
 	ApigouvQuotaLimit limits[APIGOUV_MAX_LIMITS];
 } ApigouvQuotaLimits;
 
-typedef enum ApigouvQuotaResult
+typedef enum ApigouvGrant
 {
 	APIGOUV_QUOTA_GRANTED,
 	APIGOUV_QUOTA_WAIT,			/* not now: see the answer */
 	APIGOUV_QUOTA_BUSY,			/* the ledger is held: ask again in a ms */
 	APIGOUV_QUOTA_BROKEN		/* see apigouv_ledger_error() */
-} ApigouvQuotaResult;
+} ApigouvGrant;
 
 /* Why a request has to wait. */
 typedef struct ApigouvQuotaAnswer
@@ -71,51 +71,51 @@ typedef struct ApigouvQuotaRow
  * Reserve a slot in all limits of a request, or queue for it.  *id: of the
  * slot, to settle or give back.
  */
-extern ApigouvQuotaResult apigouv_quota_reserve(const ApigouvQuotaLimits *limits,
-												uint64_t *id,
-												ApigouvQuotaAnswer *answer);
+extern ApigouvGrant apigouv_quota_reserve(const ApigouvQuotaLimits *limits,
+										  uint64_t *id,
+										  ApigouvQuotaAnswer *answer);
 
 /*
  * The request is being sent: date its slot.  WAIT: it must not be sent, since
  * the limit was closed or the ledger begun anew meanwhile; the slot is then
  * given back.  *sent_at: boot clock, us.
  */
-extern ApigouvQuotaResult apigouv_quota_settle(const ApigouvQuotaLimits *limits,
-											   uint64_t id, int64_t *sent_at);
+extern ApigouvGrant apigouv_quota_settle(const ApigouvQuotaLimits *limits,
+										 uint64_t id, int64_t *sent_at);
 
 /* The request is not sent after all.  BUSY: try again, or it stays counted. */
-extern ApigouvQuotaResult apigouv_quota_give_back(const ApigouvQuotaLimits *limits,
-												  uint64_t id);
+extern ApigouvGrant apigouv_quota_give_back(const ApigouvQuotaLimits *limits,
+											uint64_t id);
 
 /* The upstream has refused: send nothing of this group for so long. */
-extern ApigouvQuotaResult apigouv_quota_close(const ApigouvQuotaLimits *limits,
-											  int64_t for_us);
+extern ApigouvGrant apigouv_quota_close(const ApigouvQuotaLimits *limits,
+										int64_t for_us);
 
 /*
  * What the upstream told of the group in the reply to a request sent at a
  * moment: allowed per window (-1: not told), left, and microseconds until its
  * window ends (-1: not told).  Corrects downwards only.
  */
-extern ApigouvQuotaResult apigouv_quota_correct(const ApigouvQuotaLimits *limits,
-												int64_t sent_at, int64_t allowed,
-												int64_t remaining, int64_t reset_us);
+extern ApigouvGrant apigouv_quota_correct(const ApigouvQuotaLimits *limits,
+										  int64_t sent_at, int64_t allowed,
+										  int64_t remaining, int64_t reset_us);
 
 /* This process waits no more for these limits; NULL: for any. */
-extern ApigouvQuotaResult apigouv_quota_leave(const ApigouvQuotaLimits *limits);
+extern ApigouvGrant apigouv_quota_leave(const ApigouvQuotaLimits *limits);
 
 /*
  * The least time until n requests could all be sent, from now on and if
  * nobody else sends any.
  */
-extern ApigouvQuotaResult apigouv_quota_forecast(const ApigouvQuotaLimits *limits,
-												 int64_t n, int64_t *wait_us);
+extern ApigouvGrant apigouv_quota_forecast(const ApigouvQuotaLimits *limits,
+										   int64_t n, int64_t *wait_us);
 
-/* All counters: calls give() for each. */
-extern ApigouvQuotaResult apigouv_quota_list(void (*give) (const ApigouvQuotaRow *row,
-														   void *arg),
-											 void *arg);
+/* All counters: calls give() for each, with the ledger locked. */
+typedef void (*ApigouvQuotaTaker) (const ApigouvQuotaRow *row, void *arg);
+
+extern ApigouvGrant apigouv_quota_list(ApigouvQuotaTaker give, void *arg);
 
 /* Forget what was sent. */
-extern ApigouvQuotaResult apigouv_quota_forget(void);
+extern ApigouvGrant apigouv_quota_forget(void);
 
 #endif							/* APIGOUV_QUOTA_H */

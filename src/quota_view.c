@@ -43,7 +43,7 @@ keep_row(const ApigouvQuotaRow *row, void *arg)
 
 /* Is another attempt to lock the ledger wanted?  Raises when it is not. */
 static bool
-try_again(ApigouvQuotaResult result, int tries)
+try_again(ApigouvGrant result, int tries)
 {
 	if (result == APIGOUV_QUOTA_GRANTED)
 		return false;

@@ -212,10 +212,10 @@ limit_of(uint64_t key, int requests, int64_t window_us, int margin_ms)
 	return limits;
 }
 
-static ApigouvQuotaResult
+static ApigouvGrant
 reserve(const ApigouvQuotaLimits * limits)
 {
-	ApigouvQuotaResult result;
+	ApigouvGrant result;
 	int			tries = 0;
 
 	do
@@ -224,7 +224,7 @@ reserve(const ApigouvQuotaLimits * limits)
 	return result;
 }
 
-static ApigouvQuotaResult
+static ApigouvGrant
 settle(const ApigouvQuotaLimits * limits, uint64_t id)
 {
 	return apigouv_quota_settle(limits, id, &sent_at);

@@ -24,7 +24,7 @@ run(int requests)
 		uint64_t	id;
 		int64_t		sent_at;
 		ApigouvQuotaAnswer answer;
-		ApigouvQuotaResult result;
+		ApigouvGrant result;
 
 		while ((result = apigouv_quota_reserve(&limits, &id, &answer)) ==
 			   APIGOUV_QUOTA_BUSY)

@@ -366,7 +366,7 @@ send_all(const ApigouvQuotaLimits * mine, int64_t end, Journal * journal)
 
 	while (boot_clock() < end)
 	{
-		ApigouvQuotaResult result = apigouv_quota_reserve(mine, &slot,
+		ApigouvGrant result = apigouv_quota_reserve(mine, &slot,
 														  &answer);
 
 		if (result == APIGOUV_QUOTA_WAIT)

@@ -23,7 +23,7 @@ typedef struct Client
 static Client clients[MAX_PROCESSES];
 static int	nclients;
 
-static ApigouvQuotaResult
+static ApigouvGrant
 ask_as(int who, const ApigouvQuotaLimits * limits)
 {
 	process = who + 1;
@@ -132,7 +132,7 @@ test_many(void)
 	{
 		for (int i = 0; i < 600; i++)
 		{
-			ApigouvQuotaResult result;
+			ApigouvGrant result;
 
 			if (served[i])
 				continue;

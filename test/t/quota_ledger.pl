@@ -7,6 +7,7 @@ use warnings;
 
 use ApigouvQuota;
 use ApigouvTest;
+use Fcntl ':flock';
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -67,6 +68,22 @@ rmdir $file or die "rmdir: $!";
 symlink $aside, $file or die "symlink: $!";
 nothing_goes('a symbolic link in its place', 'Too many levels of symbolic links');
 unlink $file or die "unlink: $!";
+
+# Somebody holds it, stopped by a debugger say: not for ever.
+begin_anew($session);
+open(my $held, '+<', $file) or die "$file: $!";
+flock($held, LOCK_EX) or die "flock: $!";
+refuses($session, $all, {
+	sqlstate => '58030',
+	message => 'could not send a request to foreign server "entreprise": the quota ledger cannot be used',
+	detail => qq{File "$path" is locked by another process.}, requests => 0 }, 'a ledger that is held: nothing is sent');
+run_sql($session, "ALTER SERVER entreprise OPTIONS (SET quota_wait_ms '600000')");
+run_sql($session, "SET statement_timeout = '50ms'");
+refuses($session, $all, { sqlstate => '57014', requests => 0 }, 'it can be cancelled');
+run_sql($session, 'RESET statement_timeout');
+close $held;
+run_sql($session, "ALTER SERVER entreprise OPTIONS (SET quota_wait_ms '0')");
+asks($session, $all, 3, "3\n", 'let go: it goes on');
 
 # ===================================================================
 # A ledger that is missing, damaged or a copy: closed for a window
