@@ -49,8 +49,8 @@ ALTER SERVER entreprise OPTIONS (ADD limit_identity '');
 ALTER SERVER entreprise OPTIONS (ADD quota_wait_ms '-1');
 ALTER SERVER entreprise OPTIONS (ADD quota_wait_ms '1s');
 ALTER USER MAPPING FOR CURRENT_USER SERVER entreprise OPTIONS (ADD role_limits 'batch=100%');
-CREATE FOREIGN TABLE ailleurs (siren text) SERVER entreprise
-	OPTIONS (table 'entreprise_attestation_fiscale', limits 'json=1/1s');
+SELECT state, message FROM failure($$CREATE FOREIGN TABLE ailleurs (siren text) SERVER entreprise
+	OPTIONS (table 'entreprise_attestation_fiscale', limits 'json=1/1s')$$);
 
 -- ====================================================================
 -- EXPLAIN names the limits, those of the role too, and the time that they impose at least
