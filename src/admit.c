@@ -267,7 +267,7 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 		return true;
 	for (;;)
 	{
-		/* sent a second time: a slot more, or not at all */
+		/* a second time, or after a pause: a slot now, or not at all */
 		if (private->slot == 0)
 			result = apigouv_quota_reserve(private->limits, &private->slot,
 										   &answer);
@@ -289,6 +289,17 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 }
 
 void
+apigouv_admit_pause(ApigouvTransfer *transfer)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+
+	if (private->limits == NULL || private->slot == 0)
+		return;
+	give_back(private->limits, private->slot);
+	private->slot = 0;
+}
+
+void
 apigouv_admit_ended(ApigouvTransfer *transfer)
 {
 	ApigouvTransferPrivate *private = transfer->private;
@@ -297,9 +308,7 @@ apigouv_admit_ended(ApigouvTransfer *transfer)
 
 	if (private->limits == NULL)
 		return;
-	if (private->slot != 0)
-		give_back(private->limits, private->slot);
-	private->slot = 0;
+	apigouv_admit_pause(transfer);
 	if (transfer->status == 0 ||
 		(transfer->limit_total < 0 && transfer->limit_remaining < 0))
 		return;

@@ -32,6 +32,9 @@ extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer,
  */
 extern bool apigouv_admit_send(ApigouvTransfer *transfer);
 
+/* Give back a slot that is not used yet: it may take long until it is. */
+extern void apigouv_admit_pause(ApigouvTransfer *transfer);
+
 /* An attempt is over: give back what was not used, note what was told. */
 extern void apigouv_admit_ended(ApigouvTransfer *transfer);
 

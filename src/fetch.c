@@ -848,5 +848,7 @@ apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
 	bool		given = next_row(state, slot);
 
 	state->counts.quota_wait_us += apigouv_http_quota_waited() - waited;
+	if (given && state->may_stop_early)
+		apigouv_http_pause();	/* a cursor's client may think for long */
 	return given;
 }

@@ -431,6 +431,22 @@ apigouv_http_quota_waited(void)
 	return quota_waited_us;
 }
 
+void
+apigouv_http_pause(void)
+{
+	dlist_iter	iter;
+
+	if (nrunning == 0)
+		return;
+	dlist_foreach(iter, &transfers)
+	{
+		ApigouvTransferPrivate *private =
+		dlist_container(ApigouvTransferPrivate, node, iter.cur);
+
+		apigouv_admit_pause(&private->public);
+	}
+}
+
 /*
  * apigouv_http_pump
  *		Move all transfers forward until something has happened to any.

@@ -141,6 +141,12 @@ extern bool apigouv_http_refused(const ApigouvTransfer *transfer,
 								 int64 for_ms);
 
 /*
+ * The caller may not come back for long: requests whose connection is still
+ * being made keep no slot, and take one when they are sent.  Never raises.
+ */
+extern void apigouv_http_pause(void);
+
+/*
  * How long this backend has slept because of limits alone, in us.  Grows;
  * the caller takes differences.
  */

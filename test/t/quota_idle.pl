@@ -1,0 +1,62 @@
+# A cursor whose client thinks holds no slot: what was reserved for a connection
+# that is still being made is given back, and taken again when it is needed.
+# pg_regress cannot show it: it takes an API that accepts one connection only.
+use strict;
+use utf8;
+use warnings;
+
+use ApigouvQuota;
+use ApigouvTest;
+use IO::Socket::INET;
+use Test::More;
+
+my $node = new_cluster('quota_idle');
+my $control = session($node);
+
+# It answers on its first connection, and lets others wait for ever.
+my $listener = IO::Socket::INET->new(
+	LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp', Listen => 1) or die "listen: $!";
+my $body = json_text($YES);
+my $server = fork() // die "fork: $!";
+if ($server == 0)
+{
+	my $client = $listener->accept;
+	while (1)
+	{
+		my $head = '';
+		while ($head !~ /\r\n\r\n/)
+		{
+			sysread($client, $head, 65536, length $head) or POSIX::_exit(0);
+		}
+		my @heads = $head =~ /\r\n\r\n/g;
+		syswrite($client, ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+			  . length($body) . "\r\n\r\n$body") x @heads);
+	}
+}
+
+run_sql($control,
+	"CREATE SERVER sourd FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'entreprise', base_url 'http://127.0.0.1:"
+	  . $listener->sockport . "', recipient '00000900100017', connect_timeout_ms '600000', timeout_ms '600000',"
+	  . " limits 'ip=10000/1s')",
+	"CREATE USER MAPPING FOR CURRENT_USER SERVER sourd OPTIONS (token '" . token('entreprise') . "')",
+	'CREATE SCHEMA sourd',
+	'IMPORT FOREIGN SCHEMA entreprise LIMIT TO (entreprise_attestation_vigilance) FROM SERVER sourd INTO sourd');
+limits($control, $_, urssaf => '3/300ms') for qw(entreprise sourd);
+begin_anew($control);
+
+my $idle = session($node);
+my $rows = vigilance(9, 20000, 'sourd') =~ s/count\(\*\)/siren/r;
+run_sql($idle, 'BEGIN', "DECLARE c CURSOR FOR $rows", 'FETCH 1 FROM c');
+my @fill = map {
+	IO::Socket::INET->new(
+		PeerAddr => '127.0.0.1', PeerPort => $listener->sockport, Proto => 'tcp', Blocking => 0)
+} 1 .. 8;
+is($idle->query('FETCH 1 FROM c')->{out} =~ tr/\n//, 1, 'a cursor whose next connection is not made yet');
+ApigouvTest::wait_for(sub { used($control, 'urssaf') eq '0' }, 'the end of its slot');
+pass('keeps no slot meanwhile');
+is($control->value(vigilance(4)), '4', 'others go on');
+run_sql($idle, 'CLOSE c', 'COMMIT');
+kill 'TERM', $server;
+waitpid $server, 0;
+
+done_testing();
