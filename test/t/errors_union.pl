@@ -90,6 +90,7 @@ $session->query('RESET apigouv_fdw.on_failure');
 
 # without kept connections, each of which libcurl would replace once
 $session = session($node);
+run_sql($session, 'SET apigouv_fdw.keep_after_error_s = 0');
 faults({
 	api => 'entreprise', path => '/v3/msa/*', times => -1,
 	action => 'close' });

@@ -122,7 +122,7 @@ rename "$dir/new", "$dir/marche_inclusion.json";
 run_sql($owner, "SET apigouv_fdw.definition_dir = '$dir'",
 	"ALTER SERVER marche_inclusion OPTIONS (ADD quota_wait_ms '0')");
 limits($owner, undef, ip => "4/$LONG");
-limits($elsewhere);
+limits($elsewhere, undef, ip => "100/$LONG");
 begin_anew($owner);
 asks($owner, vigilance(2), 2, "2\n", 'an API spends 2 of the address');
 asks($owner, $ApigouvTest::GOOD_QUERY, 1, "2\n", 'and another 1');
