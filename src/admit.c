@@ -66,6 +66,7 @@ typedef struct Debt
 	uint64		slot;
 } Debt;
 
+static int	slots_held = 0;		/* reserved and not yet dated */
 static dlist_head waits = DLIST_STATIC_INIT(waits);
 static dlist_head debts = DLIST_STATIC_INIT(debts);
 
@@ -241,6 +242,7 @@ apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 	switch (grant)
 	{
 		case APIGOUV_QUOTA_GRANTED:
+			slots_held++;
 			wait->since = 0;
 			return APIGOUV_ADMIT_NOW;
 		case APIGOUV_QUOTA_WAIT:
@@ -268,11 +270,13 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 	for (;;)
 	{
 		/* a second time, or after a pause: a slot now, or not at all */
+		result = APIGOUV_QUOTA_GRANTED;
 		if (private->slot == 0)
+		{
 			result = apigouv_quota_reserve(private->limits, &private->slot,
 										   &answer);
-		else
-			result = APIGOUV_QUOTA_GRANTED;
+			slots_held += result == APIGOUV_QUOTA_GRANTED;
+		}
 		if (result == APIGOUV_QUOTA_GRANTED)
 			result = apigouv_quota_settle(private->limits, private->slot,
 										  &private->sent_at);
@@ -282,10 +286,20 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 		waited += 100;
 	}
 	if (result == APIGOUV_QUOTA_GRANTED || result == APIGOUV_QUOTA_WAIT)
-		private->slot = 0;		/* it is dated, or was given back */
+	{
+		/* it is dated, or was given back */
+		slots_held -= private->slot != 0;
+		private->slot = 0;
+	}
 	if (result == APIGOUV_QUOTA_BROKEN)
 		(void) refuse_broken(transfer);
 	return result == APIGOUV_QUOTA_GRANTED;
+}
+
+bool
+apigouv_admit_holds_slots(void)
+{
+	return slots_held > 0;
 }
 
 void
@@ -297,6 +311,7 @@ apigouv_admit_pause(ApigouvTransfer *transfer)
 		return;
 	give_back(private->limits, private->slot);
 	private->slot = 0;
+	slots_held--;
 }
 
 void

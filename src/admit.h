@@ -32,6 +32,9 @@ extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer,
  */
 extern bool apigouv_admit_send(ApigouvTransfer *transfer);
 
+/* Has any transfer a slot that is not used yet? */
+extern bool apigouv_admit_holds_slots(void);
+
 /* Give back a slot that is not used yet: it may take long until it is. */
 extern void apigouv_admit_pause(ApigouvTransfer *transfer);
 

@@ -436,7 +436,7 @@ apigouv_http_pause(void)
 {
 	dlist_iter	iter;
 
-	if (nrunning == 0)
+	if (!apigouv_admit_holds_slots())
 		return;
 	dlist_foreach(iter, &transfers)
 	{
