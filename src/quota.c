@@ -658,6 +658,7 @@ apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
 	int			generation = apigouv_ledger_generation();
 	ApigouvWaiter *waiters;
 	ApigouvWaiter *mine;
+	uint64_t	slot;
 	int			n;
 
 	if (result != APIGOUV_QUOTA_GRANTED)
@@ -671,12 +672,14 @@ apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
 						mine ? mine->ticket : UINT64_MAX, answer))
 		return done(queue_up(waiters, n, limits, answer), APIGOUV_QUOTA_WAIT,
 					generation);
-	*id = apigouv_ledger_header()->next_id++;
+	slot = apigouv_ledger_header()->next_id++;
 	if (!apigouv_ledger_stamp() ||
 		(mine != NULL &&
-		 !apigouv_ledger_put_waiters(waiters, drop_waiter(waiters, n, mine))))
+		 !apigouv_ledger_put_waiters(waiters, drop_waiter(waiters, n, mine))) ||
+		!take(limits, loaded, slot))
 		return done(false, result, generation);
-	return done(take(limits, loaded, *id), APIGOUV_QUOTA_GRANTED, generation);
+	*id = slot;
+	return done(true, APIGOUV_QUOTA_GRANTED, generation);
 }
 
 /*

@@ -69,7 +69,7 @@ typedef struct ApigouvQuotaRow
 
 /*
  * Reserve a slot in all limits of a request, or queue for it.  *id: of the
- * slot, to settle or give back.
+ * slot, to settle or give back; set when it is granted.
  */
 extern ApigouvGrant apigouv_quota_reserve(const ApigouvQuotaLimits *limits,
 										  uint64_t *id,
