@@ -673,9 +673,10 @@ apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
 		return done(queue_up(waiters, n, limits, answer), APIGOUV_QUOTA_WAIT,
 					generation);
 	slot = apigouv_ledger_header()->next_id++;
+	if (mine != NULL)
+		n = drop_waiter(waiters, n, mine);
 	if (!apigouv_ledger_stamp() ||
-		(mine != NULL &&
-		 !apigouv_ledger_put_waiters(waiters, drop_waiter(waiters, n, mine))) ||
+		(mine != NULL && !apigouv_ledger_put_waiters(waiters, n)) ||
 		!take(limits, loaded, slot))
 		return done(false, result, generation);
 	*id = slot;
