@@ -93,6 +93,28 @@ sub openssl
 	return;
 }
 
+# A certificate that has ended: OpenSSL 3.5 makes none with fewer days than 0,
+# and only its small authority takes dates before 3.4.
+sub sign_for_the_past
+{
+	my ($dir) = @_;
+	my %files = (
+		index => '', serial => "01\n",
+		'ca.cnf' => "[ca]\ndefault_ca = own\n[own]\ndatabase = $dir/index\nserial = $dir/serial\n"
+		  . "new_certs_dir = $dir\ncertificate = $dir/ca.pem\nprivate_key = $dir/ca.key\n"
+		  . "default_md = sha256\npolicy = any\n[any]\ncommonName = supplied\n");
+	for my $name (keys %files)
+	{
+		open(my $file, '>', "$dir/$name") or die "$dir/$name: $!";
+		print $file $files{$name};
+		close $file;
+	}
+	openssl('ca', '-config', "$dir/ca.cnf", '-batch', '-notext', '-in', "$dir/csr",
+		'-extfile', "$dir/ext", '-startdate', '20200101000000Z', '-enddate', '20210101000000Z',
+		'-out', "$dir/expired.pem");
+	return;
+}
+
 # Addresses, by what is wrong with their certificate, and the authority's file.
 sub tls_fronts
 {
@@ -112,8 +134,13 @@ sub tls_fronts
 		close $file;
 		my @signed = $name eq 'stranger' ? ('-signkey', "$dir/key")
 		  : ('-CA', "$dir/ca.pem", '-CAkey', "$dir/ca.key", '-CAcreateserial');
+		if ($name eq 'expired')
+		{
+			sign_for_the_past($dir);
+			next;
+		}
 		openssl('x509', '-req', '-in', "$dir/csr", @signed, '-extfile', "$dir/ext",
-			'-days', $name eq 'expired' ? -1 : 2, '-out', "$dir/$name.pem");
+			'-days', 2, '-out', "$dir/$name.pem");
 	}
 
 	my ($port) = stub_url() =~ /:(\d+)/;

@@ -87,6 +87,7 @@ sub repeat
 	my @grown = map { $after[$_] - $before[$_] } 0 .. 2;
 	diag(sprintf '%-32s x %4d: contexts %+d bytes, process %+d kB (%d kB), descriptors %+d (%d)',
 		$name, $n, $grown[0], $grown[1] / 1024, $after[1] / 1024, $grown[2], $after[2]);
+	$grown[1] = 0 if sanitized($session);    # they hold back what is freed
 	ok( $grown[0] <= $CONTEXTS_BOUND && $grown[1] <= $PROCESS_BOUND
 		  && $grown[2] <= $DESCRIPTORS_BOUND,
 		"$n x $name: nothing grows");

@@ -158,8 +158,8 @@ refuses($reader, vigilance(1, 20200), $refused, 'and is refused alike');
 run_sql($session, 'GRANT USAGE ON SCHEMA public TO lecteur');
 refuses($reader, 'SELECT * FROM apigouv_quota', { sqlstate => '42501' }, 'the view is not for everybody');
 refuses($reader, 'SELECT apigouv_quota_forget()', { sqlstate => '42501' }, 'nor is the function');
-run_sql($session, 'GRANT EXECUTE ON FUNCTION apigouv_quota_forget() TO lecteur', 'GRANT pg_monitor TO lecteur WITH ADMIN OPTION',
-	'ALTER ROLE lecteur INHERIT');
+run_sql($session, 'GRANT EXECUTE ON FUNCTION apigouv_quota_forget() TO lecteur', 'ALTER ROLE lecteur INHERIT',
+	'GRANT pg_monitor TO lecteur WITH ADMIN OPTION');
 is($reader->value(q(SELECT count(*) FROM apigouv_quota WHERE "limit" = 'urssaf')), '1', 'pg_monitor has the view');
 refuses($reader, 'SELECT apigouv_quota_forget()',
 	{ sqlstate => '42501', message => 'permission denied to forget what was sent',
