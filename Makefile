@@ -6,7 +6,7 @@ MODULE_big = apigouv_fdw
 OBJS = $(patsubst %,src/%.o, \
 	admit apidef apidef_column apidef_field apidef_read apidef_request \
 	apigouv_fdw ask attempt binding budget cache_purge explain failure \
-	fetch functions header http import json kept ledger limit option page \
+	fetch flight functions header http import json kept ledger limit option page \
 	plan qual quota quota_view redact reply reply_body request route \
 	rowstream scan shared_cache shared_name spill stats steps task token \
 	tuple url value xact_cache)

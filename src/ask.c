@@ -89,6 +89,10 @@ apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	ApigouvRing ring;
 	const ApigouvReply *first = NULL;
 
+	/* what a LIMIT leaves of a list in pages is not kept */
+	bool		to_its_end = lookup || !state->may_stop_early ||
+	task->sroute->route->paging.style == APIGOUV_PAGING_NONE;
+
 	if (!lookup && task->read != NIL)
 		first = linitial(task->read);
 	build_page(state, task, page, lookup, &page->built);
@@ -99,7 +103,7 @@ apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	page->reply = apigouv_cache_ask(state->options, state->userid,
 									apigouv_ask_secrets(state),
 									task->sroute->route, &page->built, first,
-									&ring);
+									to_its_end, &ring);
 	if (page->reply == NULL)
 		apigouv_page_changed(state, task);
 	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);

@@ -763,11 +763,14 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	}
 }
 
-/* Nothing of a task is read any more. */
+/* Nothing of a task is read any more, nor to be waited for. */
 static void
-unpin_all(ApigouvTask *task)
+leave_task(ApigouvTask *task)
 {
 	ListCell   *lc;
+
+	foreach(lc, task->asked)
+		apigouv_cache_land(lfirst(lc));
 
 	if (task->lookup.hold != NULL)
 		apigouv_cache_unpin(task->lookup.hold);
@@ -823,7 +826,7 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				given = give_made_row(state, task, slot);
 				break;
 			case APIGOUV_TASK_DONE:
-				unpin_all(task);
+				leave_task(task);
 				state->current++;
 				if (state->may_stop_early)
 					state->window = Min(state->window * 2,

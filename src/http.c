@@ -491,6 +491,12 @@ apigouv_http_pump(int timeout_ms)
 	}
 }
 
+bool
+apigouv_http_is_busy(void)
+{
+	return nqueued + nrunning > 0;
+}
+
 /*
  * apigouv_http_wait
  *		Wait until a transfer has ended or streams more than seen_bytes.

@@ -162,6 +162,9 @@ extern void apigouv_http_release(ApigouvTransfer *transfer);
  */
 extern void apigouv_http_pump(int timeout_ms);
 
+/* Is there a transfer that has not ended? */
+extern bool apigouv_http_is_busy(void);
+
 /* Wait until this transfer has ended, or streams more than seen_bytes. */
 extern void apigouv_http_wait(ApigouvTransfer *transfer, size_t seen_bytes);
 

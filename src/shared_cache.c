@@ -479,6 +479,7 @@ find_sets(Found **found, int64 *bytes)
 		path_in_cache(path, entry->d_name);
 		if (strcmp(entry->d_name, "key") == 0 ||
 			strcmp(entry->d_name, "total") == 0 ||
+			strcmp(path, APIGOUV_CLAIMS_FILE) == 0 ||
 			lstat(path, &st) != 0 || S_ISDIR(st.st_mode) ||
 			is_being_written(entry->d_name, &st))
 			continue;

@@ -3,7 +3,7 @@
  * shared_name.h
  *		Where the cluster's replies are kept, and small helpers for files.
  *
- * Only shared_cache.c and shared_name.c include it.
+ * Only shared_cache.c, shared_name.c and flight.c include it.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,6 +11,7 @@
 #define APIGOUV_SHARED_NAME_H
 
 #define APIGOUV_CACHE_DIR "pg_stat_tmp/apigouv_fdw"
+#define APIGOUV_CLAIMS_FILE APIGOUV_CACHE_DIR "/claims" /* flight.c */
 
 /* A path of our own for a file being written; path: MAXPGPATH bytes. */
 extern void apigouv_shared_temporary_path(char *path);

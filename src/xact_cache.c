@@ -12,7 +12,8 @@
  *
  * A request that this transaction has not asked yet may be answered by what
  * a failed transaction left (kept.c) or by the cluster's files
- * (shared_cache.c), before it is sent.
+ * (shared_cache.c), before it is sent; or another session has sent it a
+ * moment ago, and its reply is waited for (flight.c).
  *
  * Everything here lives under TopTransactionContext.  At the end of the
  * transaction all transfers are cancelled and forgotten.  A subtransaction
@@ -34,6 +35,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 
+#include "flight.h"
 #include "limit.h"
 #include "kept.h"
 #include "messages.h"
@@ -362,6 +364,7 @@ forget_all(XactEvent event, void *arg)
 			if (cache != NULL)
 				keep_replies(is_failure(event));
 			free_all();
+			apigouv_flight_release_all();
 			cache = NULL;
 			cache_cxt = NULL;
 			dlist_init(&nested);
@@ -383,10 +386,24 @@ leave_nested(ApigouvReply *reply)
 	reply->is_nested = false;
 }
 
+/*
+ * apigouv_cache_land
+ *		Nobody is to wait for a reply any more: the cluster has it, or will not
+ *		get it from here.  Never raises.
+ */
+void
+apigouv_cache_land(ApigouvReply *reply)
+{
+	if (reply->claimed)
+		apigouv_flight_release(&reply->name);
+	reply->claimed = false;
+}
+
 /* Let the next asking of this transaction send the request anew. */
 static void
 forget_here(ApigouvReply *reply)
 {
+	apigouv_cache_land(reply);
 	if (!reply->forgotten)
 		hash_search(cache, &reply->key, HASH_REMOVE, NULL);
 	reply->forgotten = true;
@@ -430,6 +447,8 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 		reply->subid = parent;
 		if (parent == TopSubTransactionId)
 			leave_nested(reply);
+		if (event == SUBXACT_EVENT_ABORT_SUB)
+			apigouv_cache_land(reply);
 		if (event == SUBXACT_EVENT_COMMIT_SUB || reply->transfer == NULL ||
 			apigouv_body_is_whole(reply))
 			continue;
@@ -454,7 +473,10 @@ release_hold(void *arg)
 	if (hold->generation != generation)
 		return;
 	unpin(hold);
-	if (--reply->users > 0 || reply->transfer == NULL)
+	if (--reply->users > 0)
+		return;
+	apigouv_cache_land(reply);
+	if (reply->transfer == NULL)
 		return;
 	if (reply->forgotten ||
 		reply->transfer->state == APIGOUV_TRANSFER_QUEUED)
@@ -510,12 +532,16 @@ apigouv_cache_prepare(void)
  * ----------------------------------------------------------------
  */
 
-/* Retry hook of the replies kept here; takes note of one that is final. */
+/*
+ * Retry hook of the replies kept here; takes note of one that is final.  One
+ * that the cluster cannot have is not waited for any more, unless it will be
+ * asked again with a new token.
+ */
 static bool
 retry_reply(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 {
 	ApigouvReply *reply = arg;
-	ApigouvJudgement judgement;
+	ApigouvJudgement judgement = {0};
 
 	if (apigouv_reply_wants_retry(reply->api, reply->route, reply->retries,
 								  transfer, delay_ms))
@@ -529,6 +555,10 @@ retry_reply(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 		reply->says_nothing = judgement.verdict == APIGOUV_REPLY_NO_ROW ||
 			judgement.verdict == APIGOUV_REPLY_ROW;
 	}
+	if (transfer->failure != APIGOUV_FAILURE_NONE ||
+		(transfer->status >= 300 && !reply->says_nothing &&
+		 judgement.verdict != APIGOUV_REPLY_TOKEN))
+		apigouv_cache_land(reply);
 	return false;
 }
 
@@ -614,10 +644,14 @@ find_kept(ApigouvReply *reply, const ApigouvReply *first)
 	return true;
 }
 
-/* Take the first reply of a read from the cluster's files. */
+/*
+ * Take the first reply of a read from the cluster's files.  An
+ * ApigouvFlightLook.
+ */
 static bool
-find_first(ApigouvReply *reply, const ApigouvOptions *options)
+find_first(void *arg, const ApigouvOptions *options)
 {
+	ApigouvReply *reply = arg;
 	MemoryContext old = MemoryContextSwitchTo(cache_cxt);
 	ApigouvSharedSet *set = apigouv_shared_open(&reply->name,
 												options->cache_ttl_s);
@@ -661,21 +695,25 @@ find_next(ApigouvReply *reply, const ApigouvOptions *options,
  *		Bring a reply that this transaction has not asked for yet: from a
  *		cache, or by sending its request.
  *
- * False when its first page came from the cluster's files, which hold no
- * such page.
+ * to_its_end: see apigouv_cache_ask.  False when its first page came from the
+ * cluster's files, which hold no such page.
  */
 static bool
 bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	  const ApigouvSecrets *secrets, const ApigouvBuilt *built,
-	  const ApigouvReply *first)
+	  const ApigouvReply *first, bool to_its_end)
 {
 	reply->has_name = options->cache_ttl_s > 0 &&
 		reply->route->may_be_kept &&
 		apigouv_shared_name(options, secrets, built, &reply->name);
 	if (first != NULL && first->set != NULL)
 		return reply->has_name && find_next(reply, options, first);
-	if (find_kept(reply, first) ||
-		(first == NULL && reply->has_name && find_first(reply, options)))
+	if (find_kept(reply, first))
+		return true;
+	if (first == NULL && reply->has_name &&
+		(find_first(reply, options) ||
+		 (to_its_end && apigouv_flight_join(&reply->name, options, find_first,
+											reply, &reply->claimed))))
 		return true;
 	send_request(reply, options, userid, secrets, built, 0);
 	return true;
@@ -685,13 +723,14 @@ bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 static bool
 bring_or_free(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 			  const ApigouvSecrets *secrets, const ApigouvBuilt *built,
-			  const ApigouvReply *first)
+			  const ApigouvReply *first, bool to_its_end)
 {
 	volatile bool brought = false;
 
 	PG_TRY();
 	{
-		brought = bring(reply, options, userid, secrets, built, first);
+		brought = bring(reply, options, userid, secrets, built, first,
+						to_its_end);
 	}
 	PG_CATCH();
 	{
@@ -763,6 +802,8 @@ apigouv_cache_has(const ApigouvOptions *options,
  *		The reply to a request, begun if this transaction has not asked yet.
  *
  * first: the reply that began the same read, for a later page; else NULL.
+ * to_its_end: the read will be one for the cluster, if it can be kept: so
+ * only one session at a time is to ask, and this one may wait for another's.
  * *ring: where the reply was; APIGOUV_RING_SENT when its request is sent now.
  *
  * The result lives until the transaction ends.  NULL when the read began with
@@ -773,7 +814,7 @@ ApigouvReply *
 apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 				  const ApigouvSecrets *secrets, const ApigouvRoute *route,
 				  const ApigouvBuilt *built, const ApigouvReply *first,
-				  ApigouvRing *ring)
+				  bool to_its_end, ApigouvRing *ring)
 {
 	char	   *key = make_key(options, secrets, built);
 	CacheEntry *entry;
@@ -798,7 +839,8 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	reply = new_reply(options, route, key);
 	dlist_push_tail(&all_replies, &reply->all_node);
 	pfree(key);
-	if (!bring_or_free(reply, options, userid, secrets, built, first))
+	if (!bring_or_free(reply, options, userid, secrets, built, first,
+					   to_its_end))
 		return NULL;
 	*ring = reply->origin;
 	reply->forgotten = false;
@@ -919,6 +961,7 @@ apigouv_cache_share(const ApigouvOptions *options,
 	if (apigouv_shared_store(&tags, options->cache_ttl_s, n, pages,
 							 load_body, &bodies))
 		first->is_shared = true;
+	apigouv_cache_land(first);
 	free(bodies.loaded);
 	pfree(pages);
 }

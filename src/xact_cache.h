@@ -56,6 +56,7 @@ typedef struct ApigouvReply
 
 	bool		has_name;		/* may go to the cluster's files */
 	bool		is_shared;		/* stands in them as the first of its set */
+	bool		claimed;		/* other sessions wait for it (flight.c) */
 	ApigouvName name;
 	ApigouvSharedSet *set;		/* it came from, as the first; or NULL */
 } ApigouvReply;
@@ -70,7 +71,7 @@ extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
 									   const ApigouvRoute *route,
 									   const ApigouvBuilt *built,
 									   const ApigouvReply *first,
-									   ApigouvRing *ring);
+									   bool to_its_end, ApigouvRing *ring);
 extern bool apigouv_cache_has(const ApigouvOptions *options,
 							  const ApigouvSecrets *secrets,
 							  const ApigouvRoute *route,
@@ -87,6 +88,7 @@ extern void apigouv_cache_renew(ApigouvReply *reply,
 								const ApigouvBuilt *built);
 extern bool apigouv_cache_is_final(const ApigouvReply *reply);
 extern void apigouv_cache_forget(ApigouvReply *reply);
+extern void apigouv_cache_land(ApigouvReply *reply);
 extern void apigouv_cache_share(const ApigouvOptions *options,
 								const ApigouvSecrets *secrets,
 								List *replies);
