@@ -44,6 +44,30 @@ sub wait_until_asleep
 	return;
 }
 
+# New sessions, the first of which waits for a reply to its query that does not come.
+sub stalled
+{
+	my ($n, $sql) = @_;
+	my @sessions = afresh($n);
+	faults({ action => 'stall', times => 1 });
+	begin($sql, $sessions[0]);
+	return @sessions;
+}
+
+# Let a cursor read a row of a key: it has asked, and has not done with the reply.
+sub hold
+{
+	my ($session, $sql) = @_;
+	run_sql($session, 'BEGIN', 'DECLARE c CURSOR FOR ' . $sql =~ s/count\(\*\)/siret/r, 'FETCH c');
+	return;
+}
+
+sub cancel
+{
+	run_sql($control, 'SELECT pg_cancel_backend(' . $_->pid . ')') for @_;
+	return;
+}
+
 # Start a query in each, one after the other.
 sub begin
 {
@@ -101,12 +125,10 @@ for ([ 'a list', $list ], [ 'a key', $key ], [ 'a list in pages', $pages ])
 	is(results(@six), "$gives{$sql} " x 6 . $gives{ $sql, 'requests' }, "$name: six sessions ask once, all get the rows");
 	is(open_claims($_), 0, "$name: no descriptor is left") for @six[0, 5];
 }
-my ($first, $second, $third) = afresh(3);
-faults({ action => 'stall', times => 1 });
-begin($list, $first);
+my ($first, $second, $third) = stalled(3, $list);
 begin("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) $list", $second);
 is(open_claims($first) . open_claims($second), '10', 'who asks has a descriptor, who waits has none');
-run_sql($control, 'SELECT pg_cancel_backend(' . $first->pid . ')');
+cancel($first);
 like($second->finish->{out}, qr/Requests: 1\n/, 'who waits sends when the first is cancelled');
 is($first->finish->{sqlstate}, '57014', 'which it is');
 
@@ -115,9 +137,8 @@ is($first->finish->{sqlstate}, '57014', 'which it is');
 # ===================================================================
 for my $how (qw(pg_cancel_backend pg_terminate_backend))
 {
-	($first, $second, $third) = afresh(3);
-	faults({ action => 'stall', times => 1 });
-	begin($list, $first, $second, $third);
+	($first, $second, $third) = stalled(3, $list);
+	begin($list, $second, $third);
 	is(scalar(requests()), 1, "$how: two wait for the first");
 	run_sql($control, "SELECT $how(" . $first->pid . ')');
 	is(results($second, $third), "$gives{$list} $gives{$list} 2", "$how: one of them takes over, for both");
@@ -138,13 +159,11 @@ is(open_claims($first), 0, 'asks for nobody any more once its savepoint is rolle
 # ===================================================================
 # Who waits can be stopped at once; its own requests go on
 # ===================================================================
-($first, $second) = afresh(2);
-faults({ action => 'stall', times => 1 });
-begin($list, $first);
+($first, $second) = stalled(2, $list);
 my $before = descriptors($second);
 begin($list, $second);
 my $since = time;
-run_sql($control, 'SELECT pg_cancel_backend(' . $second->pid . ')');
+cancel($second);
 is($second->finish->{sqlstate}, '57014', 'who waits is cancelled');
 cmp_ok((time() - $since) * 1000, '<', 1000, 'at once');
 is(descriptors($second), $before, 'and has as many descriptors as before');
@@ -164,7 +183,7 @@ run_sql($second, 'BEGIN', 'DECLARE c CURSOR FOR SELECT id FROM data_inclusion.st
 begin($list, $second);
 wait_for_requests(2, path => qr{/$ids[2]$});
 is(scalar(in_flight(path => qr{^/api/siae})), 1, 'a request of its own that must be repeated is, while it waits');
-run_sql($control, 'SELECT pg_cancel_backend(' . $_->pid . ')') for $first, $second;
+cancel($first, $second);
 is(results($first, $second) =~ s/ \d+$//r, '57014 57014', 'until both are cancelled');
 
 # ===================================================================
@@ -177,13 +196,13 @@ begin($pages, $first);
 my $other = $second->query($pages);
 ok(!defined $other->{sqlstate} && $other->{ms} < $PATIENT_MS, 'another token does not wait') or diag($other->{err});
 is(scalar(in_flight()), 1, 'for the first, which still does');
-run_sql($control, 'SELECT pg_cancel_backend(' . $first->pid . ')');
+cancel($first);
 $first->finish;
 
 # Each holds the claim of a key, and asks for the other's.
 ($first, $second, $third) = afresh(3);
-run_sql($first, 'BEGIN', 'DECLARE c CURSOR FOR ' . $key =~ s/count\(\*\)/siret/r, 'FETCH c');
-run_sql($second, 'BEGIN', 'DECLARE c CURSOR FOR ' . $key2 =~ s/count\(\*\)/siret/r, 'FETCH c');
+hold($first, $key);
+hold($second, $key2);
 is(open_claims($first) . open_claims($second), '11', 'two sessions have a claim each');
 $_->[0]->start($_->[1]) for [ $first, $key2 ], [ $second, $key ];
 my @crossed = map { $_->finish } $first, $second;
@@ -191,13 +210,13 @@ is(scalar(grep { defined $_->{sqlstate} || $_->{ms} > $PATIENT_MS } @crossed), 0
 
 # Who asked, but does something else, is not waited for.
 ($first, $second) = afresh(2);
-run_sql($first, 'BEGIN', 'DECLARE c CURSOR FOR ' . $key =~ s/count\(\*\)/siret/r, 'FETCH c');
+hold($first, $key);
 my $result = $second->query($key);
 is($result->{out} . ($result->{ms} < $PATIENT_MS), "$gives{$key}\n1", 'nobody waits for a cursor that idles');
 ($first, $second) = afresh(2);
 run_sql($control, 'CREATE TABLE t ()');
 run_sql($second, 'BEGIN', 'LOCK TABLE t');
-run_sql($first, 'BEGIN', 'DECLARE c CURSOR FOR ' . $key =~ s/count\(\*\)/siret/r, 'FETCH c');
+hold($first, $key);
 $first->start('LOCK TABLE t');
 $node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM pg_locks WHERE NOT granted') or die 'no lock is waited for';
 $result = $second->query($key);
@@ -206,25 +225,21 @@ run_sql($second, 'COMMIT');
 is($first->finish->{sqlstate}, undef, 'which then goes on');
 
 # What is not kept in the end is not waited for at all.
-($first, $second) = afresh(2);
-faults({ action => 'stall', times => 1 });
-begin('SELECT id FROM pages.structures LIMIT 5', $first);
+($first, $second) = stalled(2, 'SELECT id FROM pages.structures LIMIT 5');
 $result = $second->query('SELECT id FROM pages.structures LIMIT 5');
 is($result->{out} =~ tr/\n//, 5, 'nobody waits for the beginning of a list in pages');
 is(scalar(in_flight()), 1, 'which its LIMIT keeps from being kept');
-run_sql($control, 'SELECT pg_cancel_backend(' . $first->pid . ')');
+cancel($first);
 $first->finish;
 
 # No longer than timeout_ms.
-($first, $second) = afresh(2);
-faults({ action => 'stall', times => 1 });
-begin($list, $first);
+($first, $second) = stalled(2, $list);
 run_sql($control, "ALTER SERVER marche_inclusion OPTIONS (ADD timeout_ms '700')");
 $result = $second->query($list);
 is($result->{out}, "$gives{$list}\n", 'who has waited for timeout_ms sends');
 cmp_ok($result->{ms}, '>=', 700, 'then, not before');
 run_sql($control, "ALTER SERVER marche_inclusion OPTIONS (DROP timeout_ms)");
-run_sql($control, 'SELECT pg_cancel_backend(' . $first->pid . ')');
+cancel($first);
 $first->finish;
 
 # ===================================================================
@@ -245,9 +260,8 @@ is(results($first, $second), "$found $found 16", 'two sessions that ask 16 keys 
 # ===================================================================
 # kill -9
 # ===================================================================
-($first, $second) = afresh(2);
-faults({ action => 'stall', times => 1 });
-begin($list, $first, $second);
+($first, $second) = stalled(2, $list);
+begin($list, $second);
 kill 'KILL', $first->pid;
 $_->finish for $first, $second;
 $node->poll_query_until('postgres', 'SELECT true') or die 'the server does not come back';
