@@ -15,6 +15,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "regex/regex.h"
 
 #include "apidef_read.h"
@@ -129,6 +130,7 @@ check_pattern(const ApigouvField *at, const char *pattern)
 		pg_regfree(&compiled);
 	else
 	{
+		CHECK_FOR_INTERRUPTS(); /* a cancel ends it as an error, too */
 		pg_regerror(result, &compiled, problem, sizeof(problem));
 		apigouv_field_error(at, NULL, "invalid regular expression: %s",
 							problem);
