@@ -40,6 +40,9 @@
 /* Longest that the ledger may be held, if quota_wait_ms is shorter, in us. */
 #define BUSY_PATIENCE_US 1000000
 
+/* A refusal that nobody hears of leads to a ban: it is worth some us. */
+#define REFUSAL_PATIENCE_US 200000
+
 /* Nobody has asked for so long: what comes now is another wait. */
 #define STALE_US		2000000
 
@@ -58,12 +61,13 @@ typedef struct Wait
 	ApigouvQuotaAnswer answer;
 } Wait;
 
-/* A slot that could not be given back at once. */
+/* What the ledger could not be told at once. */
 typedef struct Debt
 {
 	dlist_node	node;			/* in debts */
 	ApigouvQuotaLimits limits;
-	uint64		slot;
+	uint64		slot;			/* to give back; or 0 */
+	int64		closed_until;	/* a refusal; us, monotonic */
 } Debt;
 
 static int	slots_held = 0;		/* reserved and not yet dated */
@@ -100,7 +104,16 @@ pause_us(long us)
 	(void) nanosleep(&time, NULL);
 }
 
-/* Give back the slots that could not be given back before. */
+/* Tell the ledger what it could not be told before. */
+static ApigouvGrant
+pay_debt(const Debt *debt)
+{
+	if (debt->slot != 0)
+		return apigouv_quota_give_back(&debt->limits, debt->slot);
+	return apigouv_quota_close(&debt->limits,
+							   debt->closed_until - monotonic_us());
+}
+
 static void
 pay_debts(void)
 {
@@ -110,19 +123,31 @@ pay_debts(void)
 	{
 		Debt	   *debt = dlist_container(Debt, node, iter.cur);
 
-		if (apigouv_quota_give_back(&debt->limits,
-									debt->slot) == APIGOUV_QUOTA_BUSY)
+		if (pay_debt(debt) == APIGOUV_QUOTA_BUSY)
 			return;
 		dlist_delete(&debt->node);
 		free(debt);
 	}
 }
 
+/* Note what the ledger is to be told later. */
+static void
+owe(const ApigouvQuotaLimits *limits, uint64 slot, int64 closed_until)
+{
+	Debt	   *debt = malloc(sizeof(Debt));
+
+	if (debt == NULL)
+		return;
+	debt->limits = *limits;
+	debt->slot = slot;
+	debt->closed_until = closed_until;
+	dlist_push_tail(&debts, &debt->node);
+}
+
 /* Give back a slot, now or soon.  At worst it counts until we end. */
 static void
 give_back(const ApigouvQuotaLimits *limits, uint64 slot)
 {
-	Debt	   *debt;
 	int			tries;
 
 	for (tries = 0; tries < MAX_TRIES; tries++)
@@ -131,12 +156,7 @@ give_back(const ApigouvQuotaLimits *limits, uint64 slot)
 			return;
 		pause_us(100);
 	}
-	debt = malloc(sizeof(Debt));
-	if (debt == NULL)
-		return;
-	debt->limits = *limits;
-	debt->slot = slot;
-	dlist_push_tail(&debts, &debt->node);
+	owe(limits, slot, 0);
 }
 
 /* End a transfer that waits, or would have to, for too long. */
@@ -233,8 +253,9 @@ apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 	if (wait->since != 0 && now < wait->ask_at)
 		return wait_on(transfer, wait, now, due);
 
+	pay_debts();
 	if (!dlist_is_empty(&debts))
-		pay_debts();
+		return wait_for_lock(transfer, wait, now, due);
 	grant = apigouv_quota_reserve(private->limits, &private->slot,
 								  &wait->answer);
 	if (grant != APIGOUV_QUOTA_BUSY)
@@ -329,7 +350,7 @@ apigouv_admit_ended(ApigouvTransfer *transfer)
 		return;
 	if (transfer->limit_reset_s >= 0)
 		reset_us = transfer->limit_reset_s * INT64CONST(1000000);
-	for (tries = 0; tries < MAX_TRIES; tries++)
+	for (tries = 0; tries < REFUSAL_PATIENCE_US / 100; tries++)
 	{
 		if (apigouv_quota_correct(private->limits, private->sent_at,
 								  transfer->limit_total,
@@ -348,16 +369,19 @@ bool
 apigouv_http_refused(const ApigouvTransfer *transfer, int64 for_ms)
 {
 	const ApigouvTransferPrivate *private = transfer->private;
-	int			tries;
+	int64		for_us = Min(for_ms, LONGEST_CLOSURE_MS) * 1000;
+	int64		waited;
 
-	for (tries = 0; private->limits != NULL && tries < MAX_TRIES; tries++)
+	if (private->limits == NULL)
+		return for_ms <= private->quota_wait_ms;
+	for (waited = 0; waited < REFUSAL_PATIENCE_US; waited += 100)
 	{
 		if (apigouv_quota_close(private->limits,
-								Min(for_ms, LONGEST_CLOSURE_MS) * 1000) !=
-			APIGOUV_QUOTA_BUSY)
-			break;
+								for_us - waited) != APIGOUV_QUOTA_BUSY)
+			return for_ms <= private->quota_wait_ms;
 		pause_us(100);
 	}
+	owe(private->limits, 0, monotonic_us() + for_us - waited);
 	return for_ms <= private->quota_wait_ms;
 }
 

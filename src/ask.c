@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
 #include "budget.h"
@@ -57,6 +58,8 @@ count_ring(ApigouvScanState *state, ApigouvRing ring)
 		case APIGOUV_RING_SHARED:
 			counts->shared_hits++;
 			break;
+		case APIGOUV_RING_REFUSED:
+			break;
 	}
 }
 
@@ -86,24 +89,25 @@ void
 apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 				 bool lookup)
 {
+	ApigouvRead read = {0};
 	ApigouvRing ring;
-	const ApigouvReply *first = NULL;
 
 	/* what a LIMIT leaves of a list in pages is not kept */
-	bool		to_its_end = lookup || !state->may_stop_early ||
-	task->sroute->route->paging.style == APIGOUV_PAGING_NONE;
-
+	read.to_its_end = lookup || !state->may_stop_early ||
+		task->sroute->route->paging.style == APIGOUV_PAGING_NONE;
+	read.may_send = !apigouv_budget_is_spent(state);
 	if (!lookup && task->read != NIL)
-		first = linitial(task->read);
+	{
+		read.first = linitial(task->read);
+		read.before = llast(task->read);
+	}
 	build_page(state, task, page, lookup, &page->built);
-	if (apigouv_budget_is_spent(state) &&
-		!apigouv_cache_has(state->options, apigouv_ask_secrets(state),
-						   task->sroute->route, &page->built, first))
-		apigouv_budget_refuse(state);
 	page->reply = apigouv_cache_ask(state->options, state->userid,
 									apigouv_ask_secrets(state),
-									task->sroute->route, &page->built, first,
-									to_its_end, &ring);
+									task->sroute->route, &page->built, &read,
+									&ring);
+	if (page->reply == NULL && ring == APIGOUV_RING_REFUSED)
+		apigouv_budget_refuse(state);
 	if (page->reply == NULL)
 		apigouv_page_changed(state, task);
 	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
@@ -113,7 +117,7 @@ apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	if (lookup)
 		return;
 	task->read = lappend(task->read, page->reply);
-	task->all_ours = page->ours && (first == NULL || task->all_ours);
+	task->all_ours = page->ours && (read.first == NULL || task->all_ours);
 }
 
 /* A reply was read to its end and makes sense: it is worth keeping. */
@@ -150,9 +154,12 @@ apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
 
+		/* with caches only, the API is not asked for them either */
 		state->scopes_known =
 			apigouv_token_scopes(state->options, state->userid,
-								 apigouv_ask_secrets(state), &state->scopes);
+								 apigouv_ask_secrets(state),
+								 apigouv_max_requests_per_query != 0,
+								 &state->scopes);
 		state->scopes_asked = true;
 		MemoryContextSwitchTo(old);
 	}
@@ -169,23 +176,42 @@ apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 	return false;
 }
 
+/* All that tells a request of a scan from another. */
+static char *
+text_of(const ApigouvBuilt *built)
+{
+	StringInfoData text;
+	ListCell   *lc;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, built->url);
+	foreach(lc, built->headers)
+		appendStringInfo(&text, "\n%s", (char *) lfirst(lc));
+	if (built->body != NULL)
+		appendStringInfo(&text, "\n\n%s", built->body);
+	return text.data;
+}
+
 /*
  * apigouv_ask_count_new
  *		How many requests a task that has not begun is certain to send.
  *
  * None when a cache holds the reply or the token lacks the right.  After a
  * lookup that must be sent, the request that it feeds counts only if it
- * cannot end with the lookup, which nobody knows: so it does not.
+ * cannot end with the lookup, which nobody knows: so it does not.  counted:
+ * texts of the requests that other tasks make as well.
  */
 int
-apigouv_ask_count_new(ApigouvScanState *state, const ApigouvTask *task)
+apigouv_ask_count_new(ApigouvScanState *state, const ApigouvTask *task,
+					  HTAB *counted)
 {
 	bool		lookup = task->sroute->route->lookup.path != NULL;
 	ApigouvPage page = {0};
 	ApigouvBuilt built;
 	MemoryContext cxt;
 	MemoryContext old;
-	bool		cached;
+	char	   *text;
+	bool		known;
 
 	if (!apigouv_ask_is_entitled(state, task->sroute->route))
 		return 0;
@@ -196,9 +222,16 @@ apigouv_ask_count_new(ApigouvScanState *state, const ApigouvTask *task)
 	if (!lookup)
 		apigouv_page_first(state, task, &page);
 	build_page(state, task, &page, lookup, &built);
-	cached = apigouv_cache_has(state->options, apigouv_ask_secrets(state),
-							   task->sroute->route, &built, NULL);
+	text = text_of(&built);
+	known = hash_search(counted, &text, HASH_FIND, NULL) != NULL ||
+		apigouv_cache_has(state->options, apigouv_ask_secrets(state),
+						  task->sroute->route, &built);
 	MemoryContextSwitchTo(old);
+	if (!known)
+	{
+		text = pstrdup(text);
+		(void) hash_search(counted, &text, HASH_ENTER, NULL);
+	}
 	MemoryContextDelete(cxt);
-	return cached ? 0 : 1;
+	return known ? 0 : 1;
 }

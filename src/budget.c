@@ -22,6 +22,7 @@
 #include "budget.h"
 #include "limit.h"
 #include "messages.h"
+#include "texthash.h"
 
 int			apigouv_max_requests_per_query;
 int			apigouv_max_duration_ms;
@@ -101,12 +102,15 @@ apigouv_budget_is_spent(const ApigouvScanState *state)
 void
 apigouv_budget_refuse(ApigouvScanState *state)
 {
+	HTAB	   *counted = texthash_create("apigouv_fdw requests counted",
+										  sizeof(char *), 64,
+										  CurrentMemoryContext);
 	int64		needed = 0;
 
 	for (int i = 0; i < state->ntasks; i++)
 	{
 		if (state->tasks[i].state == APIGOUV_TASK_NEW)
-			needed += apigouv_ask_count_new(state, &state->tasks[i]);
+			needed += apigouv_ask_count_new(state, &state->tasks[i], counted);
 	}
 	raise_too_many(state, Max(needed, 1));
 }
@@ -188,17 +192,26 @@ apigouv_budget_check(ApigouvScanState *state)
 	int64		most = apigouv_max_requests_per_query;
 	int64	   *counts;
 	int64		total = 0;
+	HTAB	   *counted;
+	MemoryContext cxt;
+	MemoryContext old;
 	int			nlimits = state->options->api->nlimits;
 
 	if (state->may_stop_early ||
 		(apigouv_max_duration_ms < 0 &&
 		 (most < 0 || state->budget->made + state->ntasks <= most)))
 		return;
+	cxt = AllocSetContextCreate(CurrentMemoryContext,
+								"apigouv_fdw requests counted",
+								ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	counted = texthash_create("apigouv_fdw requests counted", sizeof(char *),
+							  256, cxt);
 	counts = palloc0(sizeof(int64) * (nlimits + 1));
 	for (int i = 0; i < state->ntasks; i++)
 	{
 		ApigouvTask *task = &state->tasks[i];
-		int			n = apigouv_ask_count_new(state, task);
+		int			n = apigouv_ask_count_new(state, task, counted);
 		int			limit = limit_of(task);
 
 		total += n;
@@ -208,5 +221,6 @@ apigouv_budget_check(ApigouvScanState *state)
 		raise_too_many(state, total);
 	if (apigouv_max_duration_ms >= 0 && total > 0)
 		check_duration(state, counts, total);
-	pfree(counts);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
 }

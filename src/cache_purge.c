@@ -22,6 +22,7 @@
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_server.h"
@@ -61,6 +62,23 @@ options_of(HeapTuple tuple, AttrNumber attnum, Relation catalog)
 typedef void (*RowUser) (HeapTuple tuple, Relation catalog, void *arg);
 
 /*
+ * Has this transaction removed or replaced a row?  Values of older ones that
+ * are out of line may be gone from the toast table already.
+ */
+static bool
+is_ours_dead(HeapTuple tuple)
+{
+	HeapTupleHeader header = tuple->t_data;
+	TransactionId remover;
+
+	if ((header->t_infomask & HEAP_XMAX_INVALID) != 0 ||
+		HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		return false;
+	remover = HeapTupleHeaderGetUpdateXid(header);
+	return TransactionIdIsCurrentTransactionId(remover);
+}
+
+/*
  * for_each_row
  *		Look at the rows of a catalog where one column has a value.
  *
@@ -77,11 +95,17 @@ for_each_row(Oid catalogid, Oid indexid, AttrNumber attnum, Oid value,
 
 	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(value));
-	scan = systable_beginscan(catalog, indexid, OidIsValid(indexid),
-							  dead ? SnapshotAny : NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		use(tuple, catalog, arg);
-	systable_endscan(scan);
+	for (int pass = 0; pass < (dead ? 2 : 1); pass++)
+	{
+		scan = systable_beginscan(catalog, indexid, OidIsValid(indexid),
+								  pass == 1 ? SnapshotAny : NULL, 1, &key);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			if (pass == 0 || is_ours_dead(tuple))
+				use(tuple, catalog, arg);
+		}
+		systable_endscan(scan);
+	}
 	table_close(catalog, AccessShareLock);
 }
 
@@ -111,18 +135,62 @@ purge_mapping(HeapTuple tuple, Relation catalog, void *arg)
 		purge->removed += apigouv_shared_purge(&tags, purge->table != NULL);
 }
 
+/* Is a server, or was it, of another wrapper than ours?  Not if unknown. */
+static bool
+is_foreign_to_us(Oid wrapperid)
+{
+	ForeignDataWrapper *wrapper =
+	GetForeignDataWrapperExtended(wrapperid, FDW_MISSING_OK);
+	char	   *handler;
+
+	if (wrapper == NULL)
+		return false;
+	handler = OidIsValid(wrapper->fdwhandler)
+		? get_func_name(wrapper->fdwhandler) : NULL;
+	return handler == NULL || strcmp(handler, "apigouv_fdw_handler") != 0;
+}
+
+/*
+ * Which API a server's options name, and where.  False, with everything
+ * purged, when that cannot be told: a definition that cannot be read must not
+ * keep a server from being dropped.
+ */
+static bool
+find_address(List *server_options, ApigouvOptions *options, Purge *purge)
+{
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool found = false;
+
+	PG_TRY();
+	{
+		found = apigouv_option_address(server_options, options);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() == ERRCODE_QUERY_CANCELED ||
+			geterrcode() == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(old);
+		FlushErrorState();
+		purge->removed += apigouv_shared_purge(NULL, false);
+	}
+	PG_END_TRY();
+	return found;
+}
+
 /* A RowUser: what a server has brought, whatever the credentials. */
 static void
 purge_server_row(HeapTuple tuple, Relation catalog, void *arg)
 {
 	Purge	   *purge = arg;
+	Form_pg_foreign_server server = (Form_pg_foreign_server) GETSTRUCT(tuple);
 	ApigouvOptions options;
 	ApigouvSecrets nobody = {0};
 	ApigouvTags tags;
 
-	if (!apigouv_option_address(options_of(tuple,
-										   Anum_pg_foreign_server_srvoptions,
-										   catalog), &options))
+	if (is_foreign_to_us(server->srvfdw) ||
+		!find_address(options_of(tuple, Anum_pg_foreign_server_srvoptions,
+								 catalog), &options, purge))
 		return;
 	purge->options = &options;
 	if (options.api->auth == APIGOUV_AUTH_NONE)

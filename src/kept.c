@@ -41,6 +41,7 @@ typedef struct KeptReply
 
 static dlist_head lists[NLISTS];
 static int64 nkept = 0;
+static uint64 epoch = 0;
 static size_t kept_bytes = 0;
 static int64 oldest = 0;		/* no reply is kept since before */
 static bool watching = false;
@@ -113,6 +114,7 @@ clear_fitting(Oid serverid, const char *table, int64 before)
 int64
 apigouv_kept_clear(Oid serverid, const char *table)
 {
+	epoch++;
 	return clear_fitting(serverid, table, PG_INT64_MAX);
 }
 
@@ -185,6 +187,12 @@ apigouv_kept_add(const char *key, Oid serverid, const char *table,
 	dlist_push_tail(list_of(key), &kept->node);
 	nkept++;
 	kept_bytes += saved->body_len;
+}
+
+uint64
+apigouv_kept_epoch(void)
+{
+	return epoch;
 }
 
 bool

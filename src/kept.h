@@ -29,6 +29,9 @@ extern bool apigouv_kept_take(const char *key, ApigouvSaved *saved,
 /* Bytes of the bodies kept, once those past their time are gone. */
 extern size_t apigouv_kept_bytes(void);
 
+/* Changes when replies were forgotten: what is older is not to be kept. */
+extern uint64 apigouv_kept_epoch(void);
+
 /*
  * Forget the replies of a server (InvalidOid: of all), of one table (NULL: of
  * all).  Returns how many there were.

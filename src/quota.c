@@ -644,6 +644,8 @@ take(const ApigouvQuotaLimits *limits, Loaded *loaded, uint64_t id)
 		}
 		if (generation == apigouv_ledger_generation())
 			(void) date_slots(loaded, i + 1, id, 0);
+		else if (load(limits, loaded, false))
+			(void) date_slots(loaded, limits->n, id, 0);	/* packed */
 		return false;
 	}
 	return true;

@@ -151,7 +151,8 @@ extern void apigouv_ask_confirm(ApigouvScanState *state, ApigouvPage *page);
 extern bool apigouv_ask_is_entitled(ApigouvScanState *state,
 									const ApigouvRoute *route);
 extern int	apigouv_ask_count_new(ApigouvScanState *state,
-								  const ApigouvTask *task);
+								  const ApigouvTask *task,
+								  struct HTAB *counted);
 
 /* fetch.c */
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);

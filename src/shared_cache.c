@@ -58,6 +58,7 @@
 #include "shared_name.h"
 
 #define TOTAL_FILE APIGOUV_CACHE_DIR "/total"
+#define CLEARED_FILE APIGOUV_CACHE_DIR "/cleared"
 
 /* "agvc", read as a number, so that the byte order is part of it */
 #define FILE_MAGIC 0x61677663
@@ -479,6 +480,7 @@ find_sets(Found **found, int64 *bytes)
 		path_in_cache(path, entry->d_name);
 		if (strcmp(entry->d_name, "key") == 0 ||
 			strcmp(entry->d_name, "total") == 0 ||
+			strcmp(entry->d_name, "cleared") == 0 ||
 			strcmp(path, APIGOUV_CLAIMS_FILE) == 0 ||
 			lstat(path, &st) != 0 || S_ISDIR(st.st_mode) ||
 			is_being_written(entry->d_name, &st))
@@ -606,6 +608,39 @@ tags_fit(const FileHeader *header, const ApigouvTags *tags, bool by_table)
 		 memcmp(has->table, tags->table, APIGOUV_TAG_BYTES) == 0);
 }
 
+/*
+ * Note that replies were cleared: what sessions have received before, and have
+ * not stored yet, must not be stored any more.
+ */
+static void
+note_clearing(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			fd = BasicOpenFilePerm(CLEARED_FILE,
+									   O_RDWR | O_CREAT | PG_BINARY,
+									   S_IRUSR | S_IWUSR);
+
+	if (fd < 0)
+		return;					/* then nothing can be stored either */
+	(void) pg_pwrite(fd, &now, sizeof(now), 0);
+	close(fd);
+}
+
+/* Were replies cleared after one was received? */
+static bool
+was_cleared_since(TimestampTz received)
+{
+	TimestampTz cleared;
+	int			fd = BasicOpenFilePerm(CLEARED_FILE, O_RDONLY | PG_BINARY, 0);
+	bool		told;
+
+	if (fd < 0)
+		return false;
+	told = pg_pread(fd, &cleared, sizeof(cleared), 0) == sizeof(cleared);
+	close(fd);
+	return !told || cleared >= received;
+}
+
 int64
 apigouv_shared_purge(const ApigouvTags *tags, bool by_table)
 {
@@ -616,8 +651,10 @@ apigouv_shared_purge(const ApigouvTags *tags, bool by_table)
 	Found	   *found;
 	int64		bytes;
 	int64		removed = 0;
-	int			n = find_sets(&found, &bytes);
+	int			n;
 
+	note_clearing();			/* before what is there is looked at */
+	n = find_sets(&found, &bytes);
 	for (int i = 0; i < n; i++)
 	{
 		char		path[MAXPGPATH];
@@ -756,6 +793,8 @@ apigouv_shared_store(const ApigouvTags *tags, int ttl_s, int npages,
 
 	for (int i = 0; i < npages; i++)
 		bytes += (int64) pages[i].saved.body_len;
+	if (was_cleared_since(pages[0].saved.received))
+		return false;
 	if (npages > MAX_PAGES ||
 		bytes > (int64) apigouv_shared_cache_size * 1024)
 		return false;

@@ -524,12 +524,14 @@ keep_scopes(const ApigouvSecrets *secrets, List *scopes)
  * apigouv_token_scopes
  *		The scopes that a token holds: from its claims, else from the API.
  *
- * False when they cannot be known; then nothing may be concluded.  *scopes:
- * list of texts in the current context.
+ * may_ask: the API may be asked for them.  False when they cannot be known;
+ * then nothing may be concluded.  *scopes: list of texts in the current
+ * context.
  */
 bool
 apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
-					 const ApigouvSecrets *secrets, List **scopes)
+					 const ApigouvSecrets *secrets, bool may_ask,
+					 List **scopes)
 {
 	const ApigouvJson *list;
 	const KnownScopes *known;
@@ -551,6 +553,8 @@ apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 		*scopes = list_copy(known->scopes);
 		return true;
 	}
+	if (!may_ask)
+		return false;
 	if (!ask_scopes(options, userid, secrets, scopes))
 		return false;
 	keep_scopes(secrets, *scopes);

@@ -15,7 +15,7 @@ extern char *apigouv_token_header(const ApigouvOptions *options, Oid userid,
 								  uint32 stale_generation,
 								  uint32 *generation);
 extern bool apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
-								 const ApigouvSecrets *secrets,
+								 const ApigouvSecrets *secrets, bool may_ask,
 								 List **scopes);
 extern void apigouv_token_check(const ApigouvOptions *options, Oid userid,
 								const ApigouvSecrets *secrets);

@@ -287,6 +287,7 @@ keep_replies(bool failed)
 		bool		is_page;
 
 		if (reply->forgotten || reply->transfer == NULL ||
+			reply->kept_epoch != apigouv_kept_epoch() ||
 			!reply->route->may_be_kept || !apigouv_body_is_whole(reply) ||
 			reply->origin == APIGOUV_RING_SHARED ||
 			(reply->origin == APIGOUV_RING_SENT && !failed))
@@ -627,16 +628,16 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
  * find_kept
  *		Take the reply from what a failed transaction left.
  *
- * A later page only where the first came from there as well: a page must not
- * be older than those before it.
+ * A later page only where the one before came from there as well: a page must
+ * not be older than those before it.
  */
 static bool
-find_kept(ApigouvReply *reply, const ApigouvReply *first)
+find_kept(ApigouvReply *reply, const ApigouvReply *before)
 {
 	ApigouvSaved saved;
 
 	if (apigouv_keep_after_error_s == 0 || !reply->route->may_be_kept ||
-		(first != NULL && first->origin != APIGOUV_RING_KEPT) ||
+		(before != NULL && before->origin != APIGOUV_RING_KEPT) ||
 		!apigouv_kept_take(reply->key, &saved, &reply->kept_since))
 		return false;
 	reply->transfer = restore_transfer(&saved);
@@ -695,26 +696,32 @@ find_next(ApigouvReply *reply, const ApigouvOptions *options,
  *		Bring a reply that this transaction has not asked for yet: from a
  *		cache, or by sending its request.
  *
- * to_its_end: see apigouv_cache_ask.  False when its first page came from the
- * cluster's files, which hold no such page.
+ * False when its first page came from the cluster's files, which hold no such
+ * page, or when it would have to be sent and may not.
  */
 static bool
 bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	  const ApigouvSecrets *secrets, const ApigouvBuilt *built,
-	  const ApigouvReply *first, bool to_its_end)
+	  const ApigouvRead *read, bool *refused)
 {
+	const ApigouvReply *first = read->first;
+
 	reply->has_name = options->cache_ttl_s > 0 &&
 		reply->route->may_be_kept &&
 		apigouv_shared_name(options, secrets, built, &reply->name);
 	if (first != NULL && first->set != NULL)
 		return reply->has_name && find_next(reply, options, first);
-	if (find_kept(reply, first))
+	if (find_kept(reply, read->before))
 		return true;
 	if (first == NULL && reply->has_name &&
 		(find_first(reply, options) ||
-		 (to_its_end && apigouv_flight_join(&reply->name, options, find_first,
-											reply, &reply->claimed))))
+		 (read->to_its_end && read->may_send &&
+		  apigouv_flight_join(&reply->name, options, find_first,
+							  reply, &reply->claimed))))
 		return true;
+	*refused = !read->may_send;
+	if (*refused)
+		return false;
 	send_request(reply, options, userid, secrets, built, 0);
 	return true;
 }
@@ -723,14 +730,14 @@ bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 static bool
 bring_or_free(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 			  const ApigouvSecrets *secrets, const ApigouvBuilt *built,
-			  const ApigouvReply *first, bool to_its_end)
+			  const ApigouvRead *read, bool *refused)
 {
 	volatile bool brought = false;
 
 	PG_TRY();
 	{
-		brought = bring(reply, options, userid, secrets, built, first,
-						to_its_end);
+		brought = bring(reply, options, userid, secrets, built, read,
+						refused);
 	}
 	PG_CATCH();
 	{
@@ -759,35 +766,32 @@ new_reply(const ApigouvOptions *options, const ApigouvRoute *route,
 	reply->retries = options->retries;
 	reply->subid = GetCurrentSubTransactionId();
 	reply->spilled_at = -1;
+	reply->kept_epoch = apigouv_kept_epoch();
 	reply->forgotten = true;	/* until it stands under its key */
 	return reply;
 }
 
 /*
  * apigouv_cache_has
- *		Would a request be answered without being sent?
- *
- * first: as for apigouv_cache_ask.
+ *		Would the first request of a read be answered without being sent, as
+ *		far as can be told without reading the reply?
  */
 bool
 apigouv_cache_has(const ApigouvOptions *options,
 				  const ApigouvSecrets *secrets, const ApigouvRoute *route,
-				  const ApigouvBuilt *built, const ApigouvReply *first)
+				  const ApigouvBuilt *built)
 {
 	char	   *key = make_key(options, secrets, built);
 	ApigouvName name;
 	ApigouvSharedSet *set;
 	bool		found;
 
-	if (first != NULL && first->set != NULL)
-		return true;			/* else the read fails, and sends nothing */
 	found = cache != NULL &&
 		hash_search(cache, &key, HASH_FIND, NULL) != NULL;
-	if (!found && route->may_be_kept && apigouv_keep_after_error_s > 0 &&
-		(first == NULL || first->origin == APIGOUV_RING_KEPT))
+	if (!found && route->may_be_kept && apigouv_keep_after_error_s > 0)
 		found = apigouv_kept_has(key);
 	pfree(key);
-	if (found || first != NULL || !route->may_be_kept ||
+	if (found || !route->may_be_kept ||
 		options->cache_ttl_s <= 0 ||
 		!apigouv_shared_name(options, secrets, built, &name))
 		return found;
@@ -801,22 +805,21 @@ apigouv_cache_has(const ApigouvOptions *options,
  * apigouv_cache_ask
  *		The reply to a request, begun if this transaction has not asked yet.
  *
- * first: the reply that began the same read, for a later page; else NULL.
- * to_its_end: the read will be one for the cluster, if it can be kept: so
- * only one session at a time is to ask, and this one may wait for another's.
  * *ring: where the reply was; APIGOUV_RING_SENT when its request is sent now.
  *
  * The result lives until the transaction ends.  NULL when the read began with
  * kept pages that this one does not belong to: the read is to fail and all of
- * it to be forgotten.  May wait for an access token.
+ * it to be forgotten; or, with APIGOUV_RING_REFUSED, when the request may not
+ * be sent.  May wait for an access token.
  */
 ApigouvReply *
 apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 				  const ApigouvSecrets *secrets, const ApigouvRoute *route,
-				  const ApigouvBuilt *built, const ApigouvReply *first,
-				  bool to_its_end, ApigouvRing *ring)
+				  const ApigouvBuilt *built, const ApigouvRead *read,
+				  ApigouvRing *ring)
 {
 	char	   *key = make_key(options, secrets, built);
+	bool		refused = false;
 	CacheEntry *entry;
 	ApigouvReply *reply;
 
@@ -839,9 +842,12 @@ apigouv_cache_ask(const ApigouvOptions *options, Oid userid,
 	reply = new_reply(options, route, key);
 	dlist_push_tail(&all_replies, &reply->all_node);
 	pfree(key);
-	if (!bring_or_free(reply, options, userid, secrets, built, first,
-					   to_its_end))
+	if (!bring_or_free(reply, options, userid, secrets, built, read,
+					   &refused))
+	{
+		*ring = refused ? APIGOUV_RING_REFUSED : APIGOUV_RING_SHARED;
 		return NULL;
+	}
 	*ring = reply->origin;
 	reply->forgotten = false;
 	entry = hash_search(cache, &reply->key, HASH_ENTER, NULL);

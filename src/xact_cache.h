@@ -20,7 +20,8 @@ typedef enum ApigouvRing
 	APIGOUV_RING_SENT,			/* nowhere: its request is sent */
 	APIGOUV_RING_XACT,			/* this transaction had asked before */
 	APIGOUV_RING_KEPT,			/* a transaction that failed left it */
-	APIGOUV_RING_SHARED			/* the cluster's files */
+	APIGOUV_RING_SHARED,		/* the cluster's files */
+	APIGOUV_RING_REFUSED		/* nowhere, and it may not be sent */
 } ApigouvRing;
 
 /* A request of this transaction and its transfer. */
@@ -44,6 +45,7 @@ typedef struct ApigouvReply
 
 	ApigouvRing origin;			/* never APIGOUV_RING_XACT */
 	int64		kept_since;		/* of a KEPT one */
+	uint64		kept_epoch;		/* kept.c's, when it was asked for */
 	dlist_node	all_node;		/* in the order of asking */
 	int			pins;			/* who reads the body now */
 	size_t		in_memory;		/* bytes counted against cache_size */
@@ -61,6 +63,17 @@ typedef struct ApigouvReply
 	ApigouvSharedSet *set;		/* it came from, as the first; or NULL */
 } ApigouvReply;
 
+/* What a request is asked for. */
+typedef struct ApigouvRead
+{
+	const ApigouvReply *first;	/* of the read; NULL: this one */
+	const ApigouvReply *before; /* the page before; likewise */
+	bool		to_its_end;		/* the read will be one for the cluster, if it
+								 * can be kept: only one session at a time is
+								 * to ask, and this one may wait for another's */
+	bool		may_send;		/* else only caches are looked at */
+} ApigouvRead;
+
 /* A memory context's hold on a reply. */
 typedef struct ApigouvHold ApigouvHold;
 
@@ -70,13 +83,12 @@ extern ApigouvReply *apigouv_cache_ask(const ApigouvOptions *options,
 									   const ApigouvSecrets *secrets,
 									   const ApigouvRoute *route,
 									   const ApigouvBuilt *built,
-									   const ApigouvReply *first,
-									   bool to_its_end, ApigouvRing *ring);
+									   const ApigouvRead *read,
+									   ApigouvRing *ring);
 extern bool apigouv_cache_has(const ApigouvOptions *options,
 							  const ApigouvSecrets *secrets,
 							  const ApigouvRoute *route,
-							  const ApigouvBuilt *built,
-							  const ApigouvReply *first);
+							  const ApigouvBuilt *built);
 extern ApigouvHold *apigouv_cache_hold(ApigouvReply *reply,
 									   MemoryContext cxt);
 extern void apigouv_cache_pin(ApigouvHold *hold);
