@@ -68,9 +68,9 @@ typedef struct ApigouvRead
 {
 	const ApigouvReply *first;	/* of the read; NULL: this one */
 	const ApigouvReply *before; /* the page before; likewise */
-	bool		to_its_end;		/* the read will be one for the cluster, if it
-								 * can be kept: only one session at a time is
-								 * to ask, and this one may wait for another's */
+	bool		to_its_end;		/* the read may go to the cluster: only one
+								 * session at a time is to ask, and this one
+								 * may wait for another's reply */
 	bool		may_send;		/* else only caches are looked at */
 } ApigouvRead;
 
