@@ -493,7 +493,7 @@ keeps_its_size($session, sub {
 		. " PERFORM set_config('apigouv_fdw.object', 'n' || i % 200, true);"
 		. " PERFORM count(*) FROM entreprise.entreprise_certification_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
 }, '1,000 transactions with kept replies: no memory');
-is(descriptors($session), $sockets, 'no socket');
+cmp_ok(descriptors($session), '<=', $sockets, 'no socket');
 is(scalar(grep { /pg_stat_tmp/ } map { readlink($_) // '' } glob('/proc/' . $session->pid . '/fd/*')), 0,
 	'no open file of the cache');
 

@@ -54,8 +54,10 @@ begin_anew($session);
 $other->start(vigilance(3));
 wait_for_waiter($session, 'urssaf');
 is(quota($session, 'urssaf', 'used, "left", waiting'), '2|0|1', 'the view tells who waits');
-is($session->value('SELECT wait_event_type FROM pg_stat_activity WHERE pid = ' . $other->pid),
-	'Extension', 'pg_stat_activity does');
+ApigouvTest::wait_for(sub {
+	($session->value('SELECT wait_event_type FROM pg_stat_activity WHERE pid = ' . $other->pid) // '') eq 'Extension';
+}, 'the wait event');
+pass('pg_stat_activity does');
 run_sql($session, 'SELECT apigouv_quota_forget()');
 is($other->finish->{out}, "3\n", 'who waits goes on when the ledger is forgotten');
 
