@@ -7,6 +7,7 @@ use warnings;
 
 use ApigouvQuota;
 use ApigouvTest;
+use Fcntl ':flock';
 use POSIX 'strftime';
 use Test::More;
 use Time::HiRes 'time';
@@ -149,5 +150,19 @@ begin_anew($session);
 next_reply(200, 'RateLimit-Remaining' => 0, 'RateLimit-Reset' => $in_ten_minutes);
 run_sql($session, vigilance(1));
 asks($other, fiscale(3), 3, "3\n", 'nothing left of one limit: another goes on');
+
+# A refusal that comes while another process holds the ledger is told to it
+# before anything else is sent.
+begin_anew($session);
+run_sql($session, "ALTER SERVER entreprise OPTIONS (SET quota_wait_ms '0')");
+faults({ api => 'entreprise', status => 429, delay_ms => 300, headers => { 'Retry-After' => '600' } });
+$session->start(vigilance(1));
+ApigouvTest::wait_for(sub { in_flight(api => 'entreprise') }, 'the request');
+open(my $held, '+<', ledger_file($node)) or die;
+flock($held, LOCK_EX) or die;
+is($session->finish->{sqlstate}, '53400', 'a refusal, while the ledger is held');
+close $held;
+refuses($session, vigilance(1, 20100), { sqlstate => '53400', requests => 0 }, 'is not forgotten');
+refuses($other, vigilance(1, 20200), { sqlstate => '53400', requests => 0 }, 'nor unknown to the others');
 
 done_testing();
