@@ -71,6 +71,10 @@ for my $case (@cases)
 		my $result = $session->finish;
 		report($how, $name, $since);
 		is($result->{sqlstate}, $how eq 'pg_terminate_backend' ? '57P01' : '57014', "$name: $how: SQLSTATE");
+		# who is terminated tells its client before it cleans up
+		ApigouvTest::wait_for(sub {
+			$control->value('SELECT count(*) FROM pg_stat_activity WHERE pid = ' . $session->pid) eq '0';
+		}, 'the end of the backend') if $how eq 'pg_terminate_backend';
 		is(quota($control, 'urssaf', 'used, waiting'), "$used|0",
 			"$name: $how: nobody is in the queue, and no slot is lost");
 	}
