@@ -12,9 +12,9 @@
 
 #include "postgres.h"
 
+#include "clock.h"
 #include "http.h"
 #include "lib/ilist.h"
-#include "portability/instr_time.h"
 
 /* no moment: later than any */
 #define APIGOUV_NEVER			PG_INT64_MAX
@@ -80,16 +80,6 @@ typedef struct ApigouvUrlParts
 	char		port[6];		/* the scheme's own when none is given */
 	bool		has_user;		/* or password, or login options */
 } ApigouvUrlParts;
-
-/* Microseconds on a clock that never jumps. */
-static inline int64
-monotonic_us(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now);
-}
 
 /*
  * Copy a request into private; false without memory.  free undoes it, also

@@ -39,13 +39,13 @@
 #include <unistd.h>
 
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/wait_event.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "flight.h"
 #include "http.h"
@@ -84,16 +84,6 @@ static int	file = -1;			/* open while there are claims */
 static off_t claims[MAX_CLAIMS];	/* places of ours in the file */
 static int	nclaims = 0;
 static bool given_up = false;	/* a wait of this transaction was in vain */
-
-/* Microseconds on a clock that never jumps. */
-static int64
-now_us(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now);
-}
 
 /*
  * The lock of a request.  Two requests at one place would wait for each other
@@ -261,7 +251,7 @@ nap(long ms)
 static bool
 wait_on(Wait *wait, int patience_ms)
 {
-	int64		now = now_us();
+	int64		now = monotonic_us();
 	int64		rest_us;
 
 	if (nclaims > 0 || given_up)

@@ -19,10 +19,10 @@
 
 #include "common/hashfn.h"
 #include "lib/ilist.h"
-#include "portability/instr_time.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
+#include "clock.h"
 #include "kept.h"
 #include "option.h"
 
@@ -45,16 +45,6 @@ static uint64 epoch = 0;
 static size_t kept_bytes = 0;
 static int64 oldest = 0;		/* no reply is kept since before */
 static bool watching = false;
-
-/* Microseconds on a clock that never jumps. */
-static int64
-now_us(void)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MICROSEC(now);
-}
 
 static dlist_head *
 list_of(const char *key)
@@ -129,7 +119,7 @@ definition_changed(Datum arg, int cacheid, uint32 hashvalue)
 static int64
 horizon(void)
 {
-	return now_us() - (int64) apigouv_keep_after_error_s * 1000000;
+	return monotonic_us() - (int64) apigouv_keep_after_error_s * 1000000;
 }
 
 size_t
@@ -181,7 +171,7 @@ apigouv_kept_add(const char *key, Oid serverid, const char *table,
 		return;
 	}
 	kept->serverid = serverid;
-	kept->since = since != 0 ? since : now_us();
+	kept->since = since != 0 ? since : monotonic_us();
 	if (nkept == 0 || kept->since < oldest)
 		oldest = kept->since;
 	dlist_push_tail(list_of(key), &kept->node);

@@ -119,22 +119,7 @@ apigouv_ledger_error(void)
 	return error_text;
 }
 
-static int64_t
-clock_us(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static int64_t
-boot_clock(void)
-{
-	return clock_us(CLOCK_BOOTTIME);
-}
-
-int64_t		(*apigouv_ledger_clock) (void) = boot_clock;
+int64_t		(*apigouv_ledger_clock) (void) = boot_us;
 
 int64_t
 apigouv_ledger_now(void)
@@ -173,30 +158,6 @@ checksum(const void *data, size_t len, uint64_t place)
 
 #define CHECK_OF(thing, place) \
 	checksum((thing), offsetof(__typeof__(*(thing)), check), (place))
-
-/* The boot's identity, read once; NULL if the system does not tell. */
-static const char *
-boot_id(void)
-{
-	static char id[40];
-	int			file;
-	ssize_t		len;
-
-	if (id[0] != '\0')
-		return id;
-	file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	if (file < 0)
-		return NULL;
-	len = read(file, id, sizeof(id) - 1);
-	close(file);
-	if (len < 36)
-	{
-		id[0] = '\0';
-		return NULL;
-	}
-	id[36] = '\0';
-	return id;
-}
 
 /*
  * Start of a process in the kernel's ticks, 0 when there is none, or
@@ -406,7 +367,7 @@ static bool
 begin_anew(int64_t opened_at)
 {
 	struct stat status;
-	const char *id = boot_id();
+	const char *id = apigouv_clock_boot_id();
 
 	generation++;
 
@@ -441,7 +402,7 @@ begin_anew(int64_t opened_at)
 static bool
 is_valid(const struct stat *status)
 {
-	const char *id = boot_id();
+	const char *id = apigouv_clock_boot_id();
 	int64_t		drift;
 
 	if (status->st_size < SLOTS_AT || !read_at(&header, sizeof(header), 0))

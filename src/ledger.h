@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clock.h"
+
 #define APIGOUV_LEDGER_COUNTERS 512 /* power of two */
 #define APIGOUV_LEDGER_WAITERS	512
 
@@ -93,7 +95,7 @@ typedef struct ApigouvLedgerHeader
 	char		magic[8];
 	uint32_t	version;
 	uint32_t	nwaiters;
-	char		boot_id[40];
+	char		boot_id[APIGOUV_BOOT_ID_BYTES];
 	int64_t		written_at;		/* wall clock, us; the file's ctime agrees */
 	int64_t		skew_us;		/* of the file system's clock */
 	uint64_t	device;			/* of the file; a copy has another */

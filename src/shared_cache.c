@@ -54,6 +54,7 @@
 
 #include "compat.h"
 #include "messages.h"
+#include "clock.h"
 #include "shared_cache.h"
 #include "shared_name.h"
 
@@ -96,7 +97,7 @@ typedef struct FileHeader
 	TimestampTz received;		/* the first reply */
 	TimestampTz expires;
 	int64		boot_received_us;	/* received, on the clock since the boot */
-	char		boot_id[40];
+	char		boot_id[APIGOUV_BOOT_ID_BYTES]; /* empty if not known */
 	uint8		first[APIGOUV_NAME_BYTES];
 	ApigouvTags tags;
 } FileHeader;
@@ -123,50 +124,12 @@ struct ApigouvSharedSet
 	FileEntry  *entries;
 };
 
-
-/* ----------------------------------------------------------------
- *		clocks, messages
- * ----------------------------------------------------------------
- */
-
-/* Microseconds since the boot, on a clock that never goes back. */
-static int64
-boot_us(void)
-{
-	struct timespec now;
-
-	if (clock_gettime(CLOCK_BOOTTIME, &now) != 0)
-		return 0;
-	return (int64) now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-/* A text that another boot does not have; empty where there is none. */
-static const char *
-boot_id(void)
-{
-	static char id[40] = "";
-	static bool known = false;
-	int			fd;
-	ssize_t		n;
-
-	if (known)
-		return id;
-	known = true;
-	fd = BasicOpenFile("/proc/sys/kernel/random/boot_id", O_RDONLY);
-	if (fd < 0)
-		return id;
-	n = read(fd, id, sizeof(id) - 1);
-	id[Max(n, 0)] = '\0';
-	close(fd);
-	return id;
-}
-
 /* ----------------------------------------------------------------
  *		files
  * ----------------------------------------------------------------
  */
 
-/* The same of a file that the server has opened for us. */
+/* Read exactly so many bytes of a file that the server has opened for us. */
 static bool
 read_file(File file, void *bytes, size_t len, off_t at)
 {
@@ -255,11 +218,12 @@ static bool
 is_past(const FileHeader *header)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	const char *boot = apigouv_clock_boot_id();
 	int64		age;
 
 	if (header->received > now || header->expires <= now)
 		return true;
-	if (boot_id()[0] == '\0' || strcmp(header->boot_id, boot_id()) != 0)
+	if (boot == NULL || strcmp(header->boot_id, boot) != 0)
 		return false;
 	age = boot_us() - header->boot_received_us;
 	return age < 0 || age >= header->expires - header->received;
@@ -313,37 +277,45 @@ bodies_are_sound(File file, int npages, const FileEntry *entries)
 	return sound;
 }
 
+/* Read a set but for its bodies; false when it is damaged or past its time. */
+static bool
+read_set(ApigouvSharedSet *set, const ApigouvName *first, FileHeader *header)
+{
+	if (!read_header(set->file, header) || is_past(header) ||
+		memcmp(header->first, first->bytes, sizeof(header->first)) != 0)
+		return false;
+	set->entries = read_entries(set->file, header);
+	set->npages = header->npages;
+	return set->entries != NULL;
+}
+
 ApigouvSharedSet *
 apigouv_shared_open(const ApigouvName *first, int ttl_s)
 {
 	ApigouvSharedSet *set = palloc0(sizeof(ApigouvSharedSet));
 	FileHeader	header;
-	bool		sound;
+	bool		sound = false;
+	bool		young = false;	/* enough for us; else for others only */
 
 	path_of(first, set->path);
 	set->file = PathNameOpenFile(set->path, O_RDONLY | PG_BINARY);
-	if (set->file < 0)
+	if (set->file >= 0)
 	{
-		pfree(set);
-		return NULL;
+		sound = read_set(set, first, &header);
+		young = sound && GetCurrentTimestamp() - header.received <
+			(int64) ttl_s * USECS_PER_SEC;
+		if (young && set->npages > 1)
+			sound = bodies_are_sound(set->file, set->npages, set->entries);
+		if (!sound)
+			unlink(set->path);
 	}
-	sound = read_header(set->file, &header) && !is_past(&header) &&
-		memcmp(header.first, first->bytes, sizeof(header.first)) == 0 &&
-		(set->entries = read_entries(set->file, &header)) != NULL &&
-		(header.npages == 1 ||
-		 bodies_are_sound(set->file, header.npages, set->entries));
-	if (!sound)
-		unlink(set->path);
-	else if (GetCurrentTimestamp() - header.received >=
-			 (int64) ttl_s * USECS_PER_SEC)
-		sound = false;			/* young enough for others only */
-	if (!sound)
-	{
-		apigouv_shared_close(set);
-		return NULL;
-	}
-	set->npages = header.npages;
-	return set;
+	if (sound && young)
+		return set;
+	apigouv_shared_close(set);
+	if (set->entries != NULL)
+		pfree(set->entries);
+	pfree(set);
+	return NULL;
 }
 
 int
@@ -727,6 +699,7 @@ fill_header(FileHeader *header, const ApigouvTags *tags, int ttl_s,
 			int npages, const FileEntry *entries, int64 size)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	const char *boot = apigouv_clock_boot_id();
 
 	header->magic = FILE_MAGIC;
 	header->version = FILE_VERSION;
@@ -737,7 +710,7 @@ fill_header(FileHeader *header, const ApigouvTags *tags, int ttl_s,
 		header->received = Min(header->received, entries[i].received);
 	header->expires = header->received + (int64) ttl_s * USECS_PER_SEC;
 	header->boot_received_us = boot_us() - (now - header->received);
-	strlcpy(header->boot_id, boot_id(), sizeof(header->boot_id));
+	strlcpy(header->boot_id, boot ? boot : "", sizeof(header->boot_id));
 	memcpy(header->first, &entries[0].name, sizeof(header->first));
 	header->tags = *tags;
 	header->crc = crc_of_header(header, entries);

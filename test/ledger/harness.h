@@ -125,6 +125,7 @@ test_getpid(void)
 #define ftruncate		test_ftruncate
 #define rename			test_rename
 #define getpid			test_getpid
+#include "../../src/clock.c"
 #include "../../src/ledger.c"
 
 static bool

@@ -8,6 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "../../src/clock.c"
 #include "../../src/ledger.c"
 #include "../../src/quota.c"
 
@@ -92,7 +93,7 @@ measure(int live, int processes, double seconds)
 		int64_t		begun;
 
 		fill(live);
-		begun = boot_clock();
+		begun = boot_us();
 		for (int p = 0; p < processes; p++)
 		{
 			if (processes > 1 && fork() != 0)
@@ -103,7 +104,7 @@ measure(int live, int processes, double seconds)
 		}
 		while (wait(NULL) > 0)
 			;
-		spent += boot_clock() - begun;
+		spent += boot_us() - begun;
 		n += (long) each * processes;
 	}
 	return (double) spent / n;

@@ -253,7 +253,7 @@ test_real_copies(void)
 	bool		honest;
 
 	real_machine = true;
-	apigouv_ledger_clock = boot_clock;
+	apigouv_ledger_clock = boot_us;
 	unlink(apigouv_ledger_path);
 	new_ledger();
 	before = burst(&limits, 1);

@@ -362,9 +362,9 @@ sleep_us(int64_t us)
 static void
 send_all(const ApigouvQuotaLimits * mine, int64_t end, Journal * journal)
 {
-	int64_t		since = boot_clock();
+	int64_t		since = boot_us();
 
-	while (boot_clock() < end)
+	while (boot_us() < end)
 	{
 		ApigouvGrant result = apigouv_quota_reserve(mine, &slot,
 														  &answer);
@@ -430,7 +430,7 @@ fullest(int first, int step, int64_t window_us, int *total)
 static void
 start_crowd(int64_t us, pid_t * children)
 {
-	int64_t		end = boot_clock() + us;
+	int64_t		end = boot_us() + us;
 
 	memset(journals, 0, CHILDREN * sizeof(Journal));
 	for (int i = 0; i < CHILDREN; i++)
@@ -502,7 +502,7 @@ static void
 test_killed(void)
 {
 	pid_t		children[CHILDREN];
-	int64_t		end = boot_clock() + 2 * SECOND;
+	int64_t		end = boot_us() + 2 * SECOND;
 	int			killed = 0;
 	int			n;
 
@@ -511,7 +511,7 @@ test_killed(void)
 	add_limit(&limits[1], 2, 1000, SECOND, 0);
 	new_ledger();
 	start_crowd(2 * SECOND, children);
-	while (boot_clock() < end)
+	while (boot_us() < end)
 	{
 		int			i = any(CHILDREN);
 
@@ -552,7 +552,7 @@ main(int argc, char **argv)
 	if (journals == MAP_FAILED)
 		abort();
 	real_machine = true;
-	apigouv_ledger_clock = boot_clock;
+	apigouv_ledger_clock = boot_us;
 	unlink(apigouv_ledger_path);
 	test_crowd(100000, "two groups, with room in the address");
 	test_crowd(150, "two groups that share a narrow address");
