@@ -281,6 +281,7 @@ typedef struct ApigouvRoute
 	char	   *path;
 	int			nparams;		/* purpose parameters of the API included */
 	ApigouvParam *params;
+	char	   *operation;		/* the upstream's name of it; may be NULL */
 	char	   *rows_path;
 	bool		rows_optional;
 	char	   *total_path;		/* NULL if none */

@@ -41,7 +41,7 @@ static const char *const route_members[] = {
 	"rows_missing", "total", "paging", "columns", "constants", "limit",
 	"scopes", "none", "not_entitled", "failed", "replies",
 	"unless_condition_on", "lookup", "otherwise", "rows_per_request", "exact",
-	NULL
+	"operation", NULL
 };
 static const char *const variant_members[] = {
 	"name", "parameters", "unless_condition_on", "lookup", NULL
@@ -559,6 +559,7 @@ read_route(const ApigouvField *at, const ApigouvApiFile *api,
 	read_paging(at, table, &route->paging);
 	route->sources = apigouv_apidef_route_sources(at, table);
 	read_settings(at, "constants", table, false, &route->constants);
+	route->operation = apigouv_field_text(at, "operation", APIGOUV_TEXT_DATA);
 	route->limit = apigouv_apidef_limit(at, "limit", table->api);
 	route->scopes = apigouv_field_texts(at, "scopes", APIGOUV_TEXT_DATA,
 										&route->nscopes);
