@@ -592,5 +592,5 @@ class MarcheInclusion(Paged):
                  "siaes_with_super_badge": 0, "employees_insertion_average": 0.0, "employees_permanent_average": 0.0}
         if self.whole(request.last("budget"), 0, 1):
             value |= {"ca_average": 250000, "eco_dependency": 4,
-                      "recommendation": {"title": "Titre", "response": "Phrase.", "explanation": None}}
+                      "recommendation": {"title": "Titre", "response": "Phrase.", "explanation": "Texte."}}
         return dumps(value)
