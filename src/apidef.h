@@ -272,6 +272,16 @@ typedef struct ApigouvLookup
 	char	  **scopes;
 } ApigouvLookup;
 
+/* Who a route's requests are made for. */
+typedef enum ApigouvRouteAuth
+{
+	APIGOUV_ROUTE_AUTH_API,		/* as the API says: the role's user mapping */
+	APIGOUV_ROUTE_AUTH_NONE,	/* nobody: no Authorization is sent */
+	APIGOUV_ROUTE_AUTH_SESSION	/* a person whose token the session sets */
+}			ApigouvRouteAuth;
+
+#define APIGOUV_NROUTE_AUTHS 3
+
 typedef struct ApigouvRoute
 {
 	char	   *name;			/* "source:variant" when it has variants */
@@ -279,7 +289,8 @@ typedef struct ApigouvRoute
 	int			source;			/* position of that route in the file */
 	bool		post;
 	char	   *path;
-	int			nparams;		/* purpose parameters of the API included */
+	ApigouvRouteAuth auth;
+	int			nparams;		/* the API's purpose included, if sent */
 	ApigouvParam *params;
 	char	   *operation;		/* the upstream's name of it; may be NULL */
 	char	   *rows_path;

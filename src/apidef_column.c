@@ -467,6 +467,24 @@ some_route_is_keyed(const ApigouvJson *routes)
 	return false;
 }
 
+/* Does some route of the table send the API's purpose? */
+static bool
+some_route_has_purpose(const ApigouvField *file)
+{
+	ApigouvField routes = apigouv_field_get(file, "routes");
+	int			n = apigouv_field_length(&routes);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		ApigouvField route = apigouv_field_at(&routes, i);
+
+		if (apigouv_field_boolean(&route, "purpose", true))
+			return true;
+	}
+	return false;
+}
+
 /*
  * add_implicit_column
  *		Append a column unless the file defines it; return its position.
@@ -518,7 +536,7 @@ read_names(const ApigouvField *file, const ApigouvApiFile *api,
 
 		read_column(&column, table);
 	}
-	for (i = 0; i < api->purpose.ncolumns; i++)
+	for (i = 0; i < api->purpose.ncolumns && some_route_has_purpose(file); i++)
 	{
 		const ApigouvColumn *column = &api->purpose.columns[i];
 

@@ -41,7 +41,16 @@ static const char *const route_members[] = {
 	"rows_missing", "total", "paging", "columns", "constants", "limit",
 	"scopes", "none", "not_entitled", "failed", "replies",
 	"unless_condition_on", "lookup", "otherwise", "rows_per_request", "exact",
-	"operation", NULL
+	"operation", "auth", "purpose", NULL
+};
+static const char *const auth_members[] = {
+	"scheme", "setting", NULL
+};
+static const char *const auth_schemes[] = {
+	"none", "bearer", NULL
+};
+static const char *const auth_settings[] = {
+	"", "france_connect_token", NULL
 };
 static const char *const variant_members[] = {
 	"name", "parameters", "unless_condition_on", "lookup", NULL
@@ -257,6 +266,35 @@ read_lookup(const ApigouvField *holder, const ApigouvApi *api,
 	lookup->limit = apigouv_apidef_limit(&at, "limit", api);
 	lookup->scopes = apigouv_field_texts(&at, "scopes", APIGOUV_TEXT_DATA,
 										 &lookup->nscopes);
+}
+
+/*
+ * read_route_auth
+ *		Who a route's requests are made for, where that is not who has the
+ *		user mapping.
+ */
+static void
+read_route_auth(const ApigouvField *holder, ApigouvRoute *route)
+{
+	ApigouvField at = apigouv_field_get(holder, "auth");
+	bool		is_bearer;
+	bool		has_setting;
+
+	if (at.json == NULL)
+		return;
+	apigouv_field_members(&at, auth_members);
+	(void) apigouv_field_need(&at, "scheme");
+	is_bearer = apigouv_field_choice(&at, "scheme", auth_schemes, 0) == 1;
+	has_setting = apigouv_field_choice(&at, "setting", auth_settings, 0) == 1;
+	if (is_bearer != has_setting)
+		apigouv_field_error(&at, NULL, "scheme \"%s\" %s \"setting\"",
+							auth_schemes[is_bearer],
+							is_bearer ? "needs" : "takes no");
+	if (apigouv_json_get(holder->json, "not_entitled") != NULL)
+		apigouv_field_error(&at, NULL,
+							"does not go with \"not_entitled\": the scopes of such a token are not known");
+	route->auth = is_bearer ? APIGOUV_ROUTE_AUTH_SESSION
+		: APIGOUV_ROUTE_AUTH_NONE;
 }
 
 /* What a route and each of its variants may hold. */
@@ -560,6 +598,7 @@ read_route(const ApigouvField *at, const ApigouvApiFile *api,
 	route->sources = apigouv_apidef_route_sources(at, table);
 	read_settings(at, "constants", table, false, &route->constants);
 	route->operation = apigouv_field_text(at, "operation", APIGOUV_TEXT_DATA);
+	read_route_auth(at, route);
 	route->limit = apigouv_apidef_limit(at, "limit", table->api);
 	route->scopes = apigouv_field_texts(at, "scopes", APIGOUV_TEXT_DATA,
 										&route->nscopes);
@@ -578,7 +617,9 @@ read_route(const ApigouvField *at, const ApigouvApiFile *api,
 	route->lookup.limit = -1;
 
 	draft.route = route;
-	draft.params = purpose_params(api, table);
+	draft.params = NIL;
+	if (apigouv_field_boolean(at, "purpose", true))
+		draft.params = purpose_params(api, table);
 	draft.at = at;
 	read_alternative(at, table, &draft);
 	add_variants(&variants, 0, table, &draft, routes);
@@ -770,7 +811,8 @@ mark_opaque_columns(ApigouvTable *table)
  *
  * A personal column counts for the routes that fill it.  Where a table has a
  * secret column, no reply of the table is kept: what holds links today in one
- * source may tomorrow in another.
+ * source may tomorrow in another.  What a person's own token gives is that
+ * person's.
  */
 static void
 mark_keepable_routes(ApigouvTable *table)
@@ -779,7 +821,8 @@ mark_keepable_routes(ApigouvTable *table)
 	{
 		ApigouvRoute *route = &table->routes[i];
 
-		route->may_be_kept = !table->personal_data && !table->holds_secrets;
+		route->may_be_kept = !table->personal_data && !table->holds_secrets &&
+			route->auth != APIGOUV_ROUTE_AUTH_SESSION;
 		for (int j = 0; j < table->ncolumns; j++)
 		{
 			if (table->columns[j].personal &&

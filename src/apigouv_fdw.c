@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "ledger.h"
 #include "messages.h"
+#include "redact.h"
 #include "stats.h"
 
 PG_MODULE_MAGIC;
@@ -33,6 +34,7 @@ extern PGDLLEXPORT void _PG_init(void);
 char	   *apigouv_context = NULL;
 char	   *apigouv_object = NULL;
 char	   *apigouv_recipient = NULL;
+char	   *apigouv_france_connect_token = NULL;
 bool		apigouv_enable_pushdown = true;
 int			apigouv_on_failure = APIGOUV_ON_FAILURE_ERROR;
 int			apigouv_cache_size = 64 * 1024;
@@ -67,7 +69,57 @@ check_recipient(char **newval, void **extra, GucSource source)
 	return false;
 }
 
-/* Settings that say for what an API is asked. */
+/*
+ * check_person_token
+ *		A person's token is for the session that was given it, and for no
+ *		place that outlives it.
+ *
+ * ALTER ROLE, ALTER DATABASE and the SET of a function test a value before
+ * they store it; every other source but SET and set_config() is a file, a
+ * catalog or a command line.  The connection's own options are refused as
+ * well: RESET and DISCARD ALL go back to them, so that a pooled connection
+ * would ask for the next person with the token of the one before, and the
+ * client's environment shows them.
+ *
+ * No message repeats the value.  Visible characters only, so that it cannot
+ * add a header.
+ */
+static bool
+check_person_token(char **newval, void **extra, GucSource source)
+{
+	const unsigned char *p = (const unsigned char *) *newval;
+
+	if (p == NULL || *p == '\0')
+		return true;
+	if (source != PGC_S_SESSION)
+	{
+		GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+		GUC_check_errmsg("parameter \"%s\" cannot be stored",
+						 "apigouv_fdw.france_connect_token");
+		GUC_check_errhint("It is the token of one person: use SET LOCAL, or set_config() with a bind parameter, in the transaction that asks.");
+		return false;
+	}
+	while (*p > ' ' && *p < 0x7f)
+		p++;
+	if (*p == '\0' && strlen(*newval) <= APIGOUV_MAX_SECRET_BYTES)
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errmsg("invalid value for parameter \"%s\"",
+					 "apigouv_fdw.france_connect_token");
+	GUC_check_errhint("A token is at most %d printable ASCII characters without blanks.",
+					  APIGOUV_MAX_SECRET_BYTES);
+	return false;
+}
+
+/* Show whether there is a token, and no more. */
+static const char *
+show_person_token(void)
+{
+	return apigouv_france_connect_token != NULL &&
+		*apigouv_france_connect_token != '\0' ? "********" : "";
+}
+
+/* Settings that say for what, and for whom, an API is asked. */
 static void
 define_purpose(void)
 {
@@ -86,6 +138,14 @@ define_purpose(void)
 							   "Wins over the server's option \"recipient\".",
 							   &apigouv_recipient, "", PGC_SUSET, 0,
 							   check_recipient, NULL, NULL);
+	/* not GUC_NO_RESET_ALL: a pool's DISCARD ALL must clear it */
+	DefineCustomStringVariable("apigouv_fdw.france_connect_token",
+							   "FranceConnect access token of the person concerned, for tables that need one.",
+							   "It lives with the session at most and is never shown.",
+							   &apigouv_france_connect_token, "", PGC_USERSET,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE |
+							   GUC_DISALLOW_IN_FILE,
+							   check_person_token, NULL, show_person_token);
 }
 
 /* Settings of the engine. */

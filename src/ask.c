@@ -21,20 +21,27 @@
 #include "scan_state.h"
 #include "token.h"
 
-/* The secrets of the scan's role, read when first needed. */
+/*
+ * apigouv_ask_secrets
+ *		The secrets that a route's requests need, read when first needed.
+ *
+ * A scan keeps them: a setting that changes meanwhile is for the next one.
+ */
 const ApigouvSecrets *
-apigouv_ask_secrets(ApigouvScanState *state)
+apigouv_ask_secrets(ApigouvScanState *state, const ApigouvRoute *route)
 {
-	if (state->secrets == NULL)
+	ApigouvSecrets **secrets = &state->secrets[route->auth];
+
+	if (*secrets == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
 
-		state->secrets = apigouv_option_secrets(state->options,
-												state->userid);
-		apigouv_token_check(state->options, state->userid, state->secrets);
+		*secrets = apigouv_option_secrets(state->options, route->auth,
+										  state->userid);
+		apigouv_token_check(state->options, state->userid, *secrets);
 		MemoryContextSwitchTo(old);
 	}
-	return state->secrets;
+	return *secrets;
 }
 
 /* Count where a reply was. */
@@ -103,7 +110,8 @@ apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	}
 	build_page(state, task, page, lookup, &page->built);
 	page->reply = apigouv_cache_ask(state->options, state->userid,
-									apigouv_ask_secrets(state),
+									apigouv_ask_secrets(state,
+														task->sroute->route),
 									task->sroute->route, &page->built, &read,
 									&ring);
 	if (page->reply == NULL && ring == APIGOUV_RING_REFUSED)
@@ -126,7 +134,8 @@ apigouv_ask_confirm(ApigouvScanState *state, ApigouvPage *page)
 {
 	page->reply->read_whole = true;
 	if (page->ours)
-		apigouv_cache_share(state->options, apigouv_ask_secrets(state),
+		apigouv_cache_share(state->options,
+							apigouv_ask_secrets(state, page->reply->route),
 							list_make1(page->reply));
 }
 
@@ -148,7 +157,8 @@ apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 {
 	ListCell   *lc;
 
-	if (route->nscopes == 0 || route->not_entitled.n == 0)
+	if (route->nscopes == 0 || route->not_entitled.n == 0 ||
+		route->auth != APIGOUV_ROUTE_AUTH_API)
 		return true;
 	if (!state->scopes_asked)
 	{
@@ -157,7 +167,7 @@ apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 		/* with caches only, the API is not asked for them either */
 		state->scopes_known =
 			apigouv_token_scopes(state->options, state->userid,
-								 apigouv_ask_secrets(state),
+								 apigouv_ask_secrets(state, route),
 								 apigouv_max_requests_per_query != 0,
 								 &state->scopes);
 		state->scopes_asked = true;
@@ -224,7 +234,8 @@ apigouv_ask_count_new(ApigouvScanState *state, const ApigouvTask *task,
 	build_page(state, task, &page, lookup, &built);
 	text = text_of(&built);
 	known = hash_search(counted, &text, HASH_FIND, NULL) != NULL ||
-		apigouv_cache_has(state->options, apigouv_ask_secrets(state),
+		apigouv_cache_has(state->options,
+						  apigouv_ask_secrets(state, task->sroute->route),
 						  task->sroute->route, &built);
 	MemoryContextSwitchTo(old);
 	if (!known)

@@ -133,37 +133,50 @@ forecast(const ApigouvQuotaLimits *limits, int64 n)
 	return wait_us;
 }
 
-/* The least time that n requests of one limit take, and why. */
-static int64
-least_us(ApigouvScanState *state, int limit, int64 n,
-		 ApigouvQuotaLimits *limits)
+/* Requests that have the same credentials. */
+typedef struct CountedRequests
 {
+	const ApigouvRoute *route;	/* one that makes such requests; NULL: none */
+	int64	   *of_limit;		/* beside the limits of the API; at the end
+								 * those without */
+}			CountedRequests;
+
+/* The least time that n requests of a route and one limit take. */
+static int64
+least_us(ApigouvScanState *state, const ApigouvRoute *route, int limit,
+		 int64 n)
+{
+	ApigouvQuotaLimits limits;
+
 	apigouv_limit_find(state->options, state->userid,
-					   apigouv_ask_secrets(state), limit, true, limits);
-	return limits->n == 0 || n == 0 ? 0 : forecast(limits, n);
+					   apigouv_ask_secrets(state, route), limit, true,
+					   &limits);
+	return limits.n == 0 || n == 0 ? 0 : forecast(&limits, n);
 }
 
 /*
  * check_duration
  *		Refuse requests that the limits would spread over too long.
  *
- * counts: how many there are of each limit of the API, and at the end of
- * those without; all of them share the limit of the address.
+ * counts: by ApigouvRouteAuth; all of them share the limit of the address.
  */
 static void
-check_duration(ApigouvScanState *state, const int64 *counts, int64 total)
+check_duration(ApigouvScanState *state, const CountedRequests * counts,
+			   int64 total)
 {
 	int			n = state->options->api->nlimits;
 	int64		longest = 0;
 
-	for (int i = 0; i <= n; i++)
+	for (int auth = 0; auth < APIGOUV_NROUTE_AUTHS; auth++)
 	{
-		ApigouvQuotaLimits limits;
-		int64		us;
+		const ApigouvRoute *route = counts[auth].route;
 
-		us = least_us(state, i < n ? i : -1, i < n ? counts[i] : total,
-					  &limits);
-		longest = Max(longest, us);
+		if (route == NULL)
+			continue;
+		for (int i = 0; i < n; i++)
+			longest = Max(longest, least_us(state, route, i,
+											counts[auth].of_limit[i]));
+		longest = Max(longest, least_us(state, route, -1, total));
 	}
 	if (longest / 1000 <= apigouv_max_duration_ms)
 		return;
@@ -190,7 +203,7 @@ void
 apigouv_budget_check(ApigouvScanState *state)
 {
 	int64		most = apigouv_max_requests_per_query;
-	int64	   *counts;
+	CountedRequests counts[APIGOUV_NROUTE_AUTHS] = {{0}};
 	int64		total = 0;
 	HTAB	   *counted;
 	MemoryContext cxt;
@@ -207,15 +220,18 @@ apigouv_budget_check(ApigouvScanState *state)
 	old = MemoryContextSwitchTo(cxt);
 	counted = texthash_create("apigouv_fdw requests counted", sizeof(char *),
 							  256, cxt);
-	counts = palloc0(sizeof(int64) * (nlimits + 1));
+	for (int i = 0; i < APIGOUV_NROUTE_AUTHS; i++)
+		counts[i].of_limit = palloc0(sizeof(int64) * (nlimits + 1));
 	for (int i = 0; i < state->ntasks; i++)
 	{
 		ApigouvTask *task = &state->tasks[i];
+		CountedRequests *count = &counts[task->sroute->route->auth];
 		int			n = apigouv_ask_count_new(state, task, counted);
 		int			limit = limit_of(task);
 
 		total += n;
-		counts[limit >= 0 ? limit : nlimits] += n;
+		count->route = task->sroute->route;
+		count->of_limit[limit >= 0 ? limit : nlimits] += n;
 	}
 	if (most >= 0 && state->budget->made + total > most)
 		raise_too_many(state, total);

@@ -155,7 +155,8 @@ renew_page(ApigouvScanState *state, ApigouvPage *page)
 	count_page(state, page);
 	page->counted = false;
 	apigouv_cache_renew(page->reply, state->options, state->userid,
-						apigouv_ask_secrets(state), &page->built);
+						apigouv_ask_secrets(state, page->reply->route),
+						&page->built);
 }
 
 /*
@@ -573,7 +574,8 @@ static void
 share_read(ApigouvScanState *state, const ApigouvTask *task)
 {
 	if (task->all_ours)
-		apigouv_cache_share(state->options, apigouv_ask_secrets(state),
+		apigouv_cache_share(state->options,
+							apigouv_ask_secrets(state, task->sroute->route),
 							task->read);
 }
 

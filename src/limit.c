@@ -222,11 +222,19 @@ hash_texts(const char *const *texts, int n, uint64_t key[2])
 	memcpy(key, digest, 2 * sizeof(uint64_t));
 }
 
-/* What the upstream counts a request by. */
+/*
+ * identity_of
+ *		What the upstream counts a request by.
+ *
+ * A person's own token belongs to no authorisation nor client of ours: it is
+ * counted alone.
+ */
 static const char *
 identity_of(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 			ApigouvCountedBy counted_by)
 {
+	if (secrets->of_session && counted_by != APIGOUV_BY_IP)
+		return secrets->token;
 	switch (counted_by)
 	{
 		case APIGOUV_BY_IP:
@@ -254,7 +262,7 @@ add_limit(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 	const char *texts[4];
 
 	texts[0] = from->counter;
-	texts[1] = options->limit_identity &&
+	texts[1] = options->limit_identity && !secrets->of_session &&
 		from->counted_by != APIGOUV_BY_IP ? "named" : "secret";
 	texts[2] = identity_of(options, secrets, from->counted_by);
 	texts[3] = role;

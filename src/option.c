@@ -597,23 +597,47 @@ has_mapping(Oid serverid, Oid userid)
 							  ObjectIdGetDatum(serverid));
 }
 
+/* The token that the session has for the person who is before it. */
+static void
+session_secrets(const ApigouvOptions *options, ApigouvSecrets *secrets)
+{
+	if (apigouv_france_connect_token == NULL ||
+		*apigouv_france_connect_token == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("request to foreign server \"%s\" needs the FranceConnect token of a person",
+						options->server_name),
+				 errdetail("Setting \"apigouv_fdw.france_connect_token\" is empty.  No request was made."),
+				 errhint("SELECT set_config('apigouv_fdw.france_connect_token', $1, true) in the same transaction, with the access token of the person concerned.")));
+	secrets->auth = APIGOUV_AUTH_BEARER;
+	secrets->of_session = true;
+	secrets->token = pstrdup(apigouv_france_connect_token);
+}
+
 /*
  * apigouv_option_secrets
- *		The secrets of a role's user mapping, in the current context.
+ *		The secrets that a route's requests need, in the current context: of
+ *		the role's user mapping, of the session, or none.
  *
- * An API without authentication needs no mapping, and none is read.  Raises
+ * A mapping is only read where one is needed.  Raises
  * ERRCODE_UNDEFINED_OBJECT when there is no mapping,
- * ERRCODE_FDW_OPTION_NAME_NOT_FOUND when it lacks what the API needs.
+ * ERRCODE_FDW_OPTION_NAME_NOT_FOUND when it lacks what the API needs,
+ * ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION when the session lacks it.
  */
 ApigouvSecrets *
-apigouv_option_secrets(const ApigouvOptions *options, Oid userid)
+apigouv_option_secrets(const ApigouvOptions *options, ApigouvRouteAuth auth,
+					   Oid userid)
 {
 	ApigouvSecrets *secrets = palloc0(sizeof(ApigouvSecrets));
 	UserMapping *mapping;
 	const char *missing = NULL;
 
-	if (options->api->auth == APIGOUV_AUTH_NONE)
+	if (auth == APIGOUV_ROUTE_AUTH_SESSION)
+		session_secrets(options, secrets);
+	if (auth != APIGOUV_ROUTE_AUTH_API ||
+		options->api->auth == APIGOUV_AUTH_NONE)
 		return secrets;
+	secrets->auth = options->api->auth;
 	if (!has_mapping(options->serverid, userid))
 		raise_no_mapping(options, userid);
 

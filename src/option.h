@@ -43,10 +43,16 @@ typedef struct ApigouvOptions
 	int			cache_ttl_s;	/* 0: replies go with the transaction */
 } ApigouvOptions;
 
-/* Secrets of a user mapping.  Strings are NULL when not given. */
+/*
+ * Secrets of a user mapping, or of the session.  Strings are NULL when not
+ * given.
+ */
 typedef struct ApigouvSecrets
 {
-	Oid			umid;			/* InvalidOid: the API needs none */
+	ApigouvAuth auth;			/* how they are shown to the API */
+	bool		of_session;		/* the token is the session's setting: it
+								 * stands for a person, not for the role */
+	Oid			umid;			/* InvalidOid: no mapping is needed */
 	char	   *token;
 	char	   *client_id;
 	char	   *client_secret;
@@ -56,6 +62,7 @@ extern ApigouvOptions *apigouv_option_server(Oid serverid);
 extern ApigouvOptions *apigouv_option_table(Oid relid);
 extern char *apigouv_option_column(Oid relid, AttrNumber attnum);
 extern ApigouvSecrets *apigouv_option_secrets(const ApigouvOptions *options,
+											  ApigouvRouteAuth auth,
 											  Oid userid);
 extern bool apigouv_option_address(List *server_options,
 								   ApigouvOptions *options);
@@ -68,6 +75,7 @@ extern void apigouv_option_http(const ApigouvOptions *options, Oid userid,
 extern char *apigouv_context;
 extern char *apigouv_object;
 extern char *apigouv_recipient;
+extern char *apigouv_france_connect_token;	/* a secret */
 extern bool apigouv_enable_pushdown;
 extern int	apigouv_on_failure;
 extern int	apigouv_cache_size; /* kB */

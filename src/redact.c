@@ -22,9 +22,6 @@
 #define LINK_REDACTED "[link]"
 #define SECRET_REDACTED "[secret]"
 
-/* Longest secret looked for beyond the text that is kept, in bytes. */
-#define MAX_SECRET_BYTES 4096
-
 /* Secrets remembered: as many as a backend is likely to use. */
 #define MAX_SECRETS 32
 
@@ -110,7 +107,7 @@ apigouv_clean_text(const char *text, size_t len, size_t most)
 	char	   *clean;
 	char	   *out;
 
-	len = Min(len, most * 4 + MAX_SECRET_BYTES);
+	len = Min(len, most * 4 + APIGOUV_MAX_SECRET_BYTES);
 	len = pg_encoding_mbcliplen(PG_UTF8, text, len, len);
 	valid = pg_encoding_verifymbstr(PG_UTF8, text, len) == (int) len;
 	end = text + len;

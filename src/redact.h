@@ -8,6 +8,9 @@
 #ifndef APIGOUV_REDACT_H
 #define APIGOUV_REDACT_H
 
+/* Longest secret that is found in a text, in bytes. */
+#define APIGOUV_MAX_SECRET_BYTES 4096
+
 extern char *apigouv_clean_text(const char *text, size_t len, size_t most);
 extern void apigouv_redact_remember(const char *secret);
 extern bool apigouv_redact_has_link(const char *text);

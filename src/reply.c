@@ -455,9 +455,17 @@ engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
 	switch (judgement->verdict)
 	{
 		case APIGOUV_REPLY_TOKEN:
+			if (route->auth == APIGOUV_ROUTE_AUTH_SESSION)
+				return pstrdup("Such a token lives for about a minute: set \"apigouv_fdw.france_connect_token\" to a fresh one in the transaction that asks.");
+			if (route->auth == APIGOUV_ROUTE_AUTH_NONE)
+				return NULL;
 			return psprintf("Check the user mapping of role \"%s\" on foreign server \"%s\".",
 							role ? role : "?", options->server_name);
 		case APIGOUV_REPLY_REFUSED:
+			if (route->auth == APIGOUV_ROUTE_AUTH_SESSION)
+				return pstrdup("The FranceConnect token lacks a right that this route needs.");
+			if (route->auth == APIGOUV_ROUTE_AUTH_NONE)
+				return NULL;
 			if (route->nscopes == 0)
 				return psprintf("The token in the user mapping of role \"%s\" on foreign server \"%s\" lacks a right.",
 								role ? role : "?", options->server_name);
@@ -542,6 +550,24 @@ detail_of(const ApigouvTransfer *transfer, const ApigouvJudgement *judgement)
 	return buf.data;
 }
 
+/* The error message for a token that an API refuses. */
+static int
+token_message(const ApigouvRoute *route, const char *server)
+{
+	switch (route->auth)
+	{
+		case APIGOUV_ROUTE_AUTH_SESSION:
+			return errmsg("foreign server \"%s\" refused the FranceConnect token",
+						  server);
+		case APIGOUV_ROUTE_AUTH_NONE:
+			return errmsg("foreign server \"%s\" refused a request without token",
+						  server);
+		case APIGOUV_ROUTE_AUTH_API:
+			break;
+	}
+	return errmsg("foreign server \"%s\" refused the token", server);
+}
+
 /*
  * apigouv_reply_raise
  *		Raise the error that a judgement stands for.
@@ -561,7 +587,7 @@ apigouv_reply_raise(const ApigouvOptions *options, const ApigouvRoute *route,
 	ereport(ERROR,
 			(errcode(sqlstate_of(judgement->verdict)),
 			 judgement->verdict == APIGOUV_REPLY_TOKEN
-			 ? errmsg("foreign server \"%s\" refused the token", server)
+			 ? token_message(route, server)
 			 : judgement->verdict == APIGOUV_REPLY_REFUSED
 			 ? errmsg("foreign server \"%s\" refused the request for lack of rights", server)
 			 : judgement->verdict == APIGOUV_REPLY_QUOTA

@@ -102,7 +102,7 @@ typedef struct ApigouvScanState
 {
 	Relation	rel;
 	ApigouvOptions *options;
-	ApigouvSecrets *secrets;	/* NULL until first needed */
+	ApigouvSecrets *secrets[APIGOUV_NROUTE_AUTHS];	/* NULL until needed */
 	Oid			userid;
 	ApigouvColumnMap map;
 	List	   *columns;		/* IntList: to read */
@@ -142,7 +142,8 @@ extern void apigouv_task_echo_names(ApigouvScanState *state,
 									ApigouvTask *task);
 
 /* ask.c */
-extern const ApigouvSecrets *apigouv_ask_secrets(ApigouvScanState *state);
+extern const ApigouvSecrets *apigouv_ask_secrets(ApigouvScanState *state,
+												 const ApigouvRoute *route);
 extern void apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task,
 							 ApigouvPage *page, bool lookup);
 extern void apigouv_ask_queue(ApigouvScanState *state, ApigouvTask *task,

@@ -550,6 +550,9 @@ attempt_route(ApigouvScanState *state, ApigouvScanRoute *sroute,
 					 malformed) == ATTEMPT_ELSEWHERE)
 			return ATTEMPT_ELSEWHERE;
 	}
+	/* a token that lacks is told before the first request of any route */
+	if (*tasks != NIL && sroute->route->auth == APIGOUV_ROUTE_AUTH_SESSION)
+		(void) apigouv_ask_secrets(state, sroute->route);
 	put_purpose(state, sroute->route, *tasks);
 	foreach(lc, *tasks)
 		apigouv_task_echo_names(state, lfirst(lc));

@@ -11,6 +11,9 @@
  * A JWT is only read, never verified: the API does that.  What its claims
  * say (end, scopes) spares requests that would be refused.
  *
+ * Routes may be asked without any, or for a person whose token the session
+ * has set: such a token is sent as it is, and nothing is read from it.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -79,7 +82,7 @@ tokens_context(void)
 uint64
 apigouv_token_identity(const ApigouvSecrets *secrets)
 {
-	uint64		hash = secrets->umid;
+	uint64		hash = hash_combine64(secrets->of_session, secrets->umid);
 	const char *texts[3];
 
 	texts[0] = secrets->token;
@@ -138,7 +141,8 @@ apigouv_token_check(const ApigouvOptions *options, Oid userid,
 	TimestampTz ends_at;
 	int64		end;
 
-	if (options->api->auth != APIGOUV_AUTH_BEARER || !options->api->jwt)
+	if (secrets->auth != APIGOUV_AUTH_BEARER || secrets->of_session ||
+		!options->api->jwt)
 		return;
 	end = apigouv_json_integer(apigouv_json_get(jwt_claims(secrets->token),
 												"exp"), 0);
@@ -399,8 +403,7 @@ access_token(const ApigouvOptions *options, Oid userid,
 
 /*
  * apigouv_token_header
- *		The header that authenticates a request, or NULL for an API without
- *		authentication.
+ *		The header that authenticates a request, or NULL where none does.
  *
  * stale_generation: of a token that was refused, 0 for none; another one is
  * then obtained, unless that was done meanwhile.  *generation: of the token
@@ -417,7 +420,7 @@ apigouv_token_header(const ApigouvOptions *options, Oid userid,
 	*generation = 0;
 	apigouv_redact_remember(secrets->token);
 	apigouv_redact_remember(secrets->client_secret);
-	switch (options->api->auth)
+	switch (secrets->auth)
 	{
 		case APIGOUV_AUTH_NONE:
 			return NULL;
@@ -537,7 +540,8 @@ apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 	const KnownScopes *known;
 
 	*scopes = NIL;
-	if (options->api->auth != APIGOUV_AUTH_BEARER || !options->api->jwt)
+	if (secrets->auth != APIGOUV_AUTH_BEARER || secrets->of_session ||
+		!options->api->jwt)
 		return false;
 	list = apigouv_json_get(jwt_claims(secrets->token), "scopes");
 	if (apigouv_json_kind(list) == APIGOUV_JSON_ARRAY)

@@ -3,7 +3,7 @@
 
     control_client.py reset | requests | count | latency MS | faults JSON | options JSON | data JSON | replay JSON
 
-`requests` prints a line per request, `count` their number; JSON may be "-" for the standard input.
+`requests` prints a line per request, `count` their number; JSON may be "-" for the standard input, or @FILE.
 """
 
 import json
@@ -49,7 +49,13 @@ def main(argv):
     elif what == "latency":
         ask("latency", {"ms": float(rest[0])})
     elif what in ("faults", "options", "data", "replay"):
-        ask(what, json.loads(sys.stdin.read() if rest[0] == "-" else rest[0]))
+        text = rest[0]
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            with open(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        ask(what, json.loads(text))
     else:
         sys.exit(__doc__)
 
