@@ -8,8 +8,8 @@ OBJS = $(patsubst %,src/%.o, \
 	apigouv_fdw ask attempt binding budget cache_purge clock explain \
 	failure fetch flight functions header http import json kept ledger \
 	limit option page plan qual quota quota_view redact reply reply_body \
-	request route rowstream scan shared_cache shared_name spill stats \
-	steps task token tuple url value xact_cache)
+	request route rowstream rowvalue scan shared_cache shared_name spill \
+	stats steps task token tuple unnest url value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md

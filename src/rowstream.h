@@ -67,6 +67,7 @@ extern void apigouv_projection_free(ApigouvProjection *projection);
 
 extern ApigouvRowstream *apigouv_rowstream_create(const ApigouvProjection *projection);
 extern void apigouv_rowstream_free(ApigouvRowstream *stream);
+extern void apigouv_rowstream_restart(ApigouvRowstream *stream);
 
 /*
  * The next row.  base, len: all bytes received since the start of the reply
@@ -88,6 +89,8 @@ extern ApigouvValue apigouv_rowstream_envelope(const ApigouvRowstream *stream,
 /* After APIGOUV_ROW_ERROR: static text without period, and where. */
 extern const char *apigouv_rowstream_error(const ApigouvRowstream *stream,
 										   size_t *offset);
+
+/* ---- rowvalue.c ---- */
 
 /*
  * Is a value that is about to be used strictly right?  Checks escapes, control

@@ -3,9 +3,9 @@
  * rowstream_scan.h
  *		Reading of JSON text, token by token: strings, numbers, whole values.
  *
- * Private to rowstream.c, which includes it so that the compiler can put the
- * two together: one row costs a hundred of these calls.  Nothing here knows
- * paths, rows or allocation.
+ * Private to rowstream.c, rowvalue.c and unnest.c.  Included so that the
+ * compiler can put the two together: one row costs a hundred of these calls.
+ * Nothing here knows paths, rows or allocation.
  *
  * Functions that read take a position and return the one after what they
  * read, or NULL with Scan.error and Scan.at set.  None reads at Scan.end or
@@ -33,6 +33,11 @@
 
 #define MAX_DEPTH		512		/* containers open at a time */
 
+#define ENDS_EARLY		"document ends too early"
+#define EMPTY_DOCUMENT	"document is empty"
+#define BYTE_ORDER_MARK	"document starts with a byte order mark"
+#define TEXT_AFTER		"text after the end of the document"
+#define NOT_A_LIST		"rows are not a list"
 #define UNEXPECTED		"unexpected character"
 #define TOO_DEEP		"nested too deeply"
 #define CONTROL_CHAR	"control character in a string"

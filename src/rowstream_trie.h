@@ -3,7 +3,7 @@
  * rowstream_trie.h
  *		Dotted paths, compiled to a trie; names of a document, found in it.
  *
- * Private to rowstream.c, as rowstream_scan.h is.
+ * Private to rowstream.c and rowvalue.c, as rowstream_scan.h is.
  *
  * A trie does not change once built, so all replies of a route share it.
  * What is learnt of a reply, the order of its members, is in shapes, which

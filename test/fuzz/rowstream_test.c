@@ -36,6 +36,7 @@ counted_calloc(size_t n, size_t size)
 #define malloc(size) counted_malloc(size)
 #define calloc(n, size) counted_calloc(n, size)
 #include "../../src/rowstream.c"
+#include "../../src/rowvalue.c"
 #undef malloc
 #undef calloc
 
