@@ -5,7 +5,7 @@ MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
 	admit apidef apidef_column apidef_field apidef_read apidef_request \
-	apigouv_fdw ask attempt binding budget cache_purge clock explain \
+	apidef_rows apigouv_fdw ask attempt binding budget cache_purge clock explain \
 	failure fetch flight functions header http import json kept ledger \
 	limit option page plan qual quota quota_view redact reply reply_body \
 	request route rowstream rowvalue scan shared_cache shared_name spill \
@@ -17,7 +17,7 @@ DOCS = doc/reference.md
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
 	quals_casts prepared region routes auth union union_restrict purpose inputs limits tensions paging \
-	paging_changes rescan joins explain types
+	paging_changes nested rescan joins explain types
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

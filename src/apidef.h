@@ -45,6 +45,8 @@ typedef enum ApigouvSourceKind
 {
 	APIGOUV_SOURCE_NONE,		/* NULL */
 	APIGOUV_SOURCE_PATH,
+	APIGOUV_SOURCE_PARENT,		/* path in an element around the row */
+	APIGOUV_SOURCE_POSITION,	/* place in a list */
 	APIGOUV_SOURCE_ENVELOPE,
 	APIGOUV_SOURCE_ECHO,
 	APIGOUV_SOURCE_CONSTANT,
@@ -73,10 +75,13 @@ typedef struct ApigouvTextPair
 typedef struct ApigouvSource
 {
 	ApigouvSourceKind kind;
-	int			npaths;			/* PATH, ENVELOPE: alternatives, in order */
+	int			npaths;			/* PATH, PARENT, ENVELOPE: alternatives, in
+								 * order */
 	char	  **paths;			/* up to a "[]", the path in the row */
 	char	   *element_path;	/* what follows "[]." in paths[0]; NULL if
 								 * none */
+	int			level;			/* PARENT, POSITION: lists between the row and
+								 * the element; 0 is the row */
 	int			column;			/* ECHO, DERIVE: the column it depends on */
 	char	   *text;			/* CONSTANT; ECHO: default, NULL = SQL NULL */
 	int			nsteps;			/* DERIVE */
@@ -294,6 +299,8 @@ typedef struct ApigouvRoute
 	ApigouvParam *params;
 	char	   *operation;		/* the upstream's name of it; may be NULL */
 	char	   *rows_path;
+	int			nlists;			/* on that path */
+	bool		any_rows;		/* rows need not be objects */
 	bool		rows_optional;
 	char	   *total_path;		/* NULL if none */
 	ApigouvPaging paging;

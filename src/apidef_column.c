@@ -25,7 +25,8 @@
 /* words of the definition format; lists for enums are in their order */
 
 static const char *const column_members[] = {
-	"name", "type", "comment", "path", "envelope", "echo", "default",
+	"name", "type", "comment", "path", "parent", "position", "level",
+	"envelope", "echo", "default",
 	"constant", "derive", "first_of", "reply", "format", "values", "else",
 	"when_past", "only_if", "sorted", "empty_is_null", "n_distinct",
 	"personal", "secret", NULL
@@ -33,13 +34,13 @@ static const char *const column_members[] = {
 
 /* an override has neither name nor statistics */
 static const char *const source_members[] = {
-	"path", "envelope", "echo", "default", "constant", "derive", "first_of",
-	"reply", "format", "values", "else", "when_past", "only_if", "sorted",
-	"empty_is_null", NULL
+	"path", "parent", "position", "level", "envelope", "echo", "default",
+	"constant", "derive", "first_of", "reply", "format", "values", "else",
+	"when_past", "only_if", "sorted", "empty_is_null", NULL
 };
 static const char *const source_kinds[] = {
-	"path", "envelope", "echo", "constant", "derive", "first_of", "reply",
-	NULL
+	"path", "parent", "position", "envelope", "echo", "constant", "derive",
+	"first_of", "reply", NULL
 };
 static const char *const reply_facts[] = {
 	"time", "status", "code", "title", NULL
@@ -88,12 +89,30 @@ read_paths(const ApigouvField *at, const char *member,
 			source->element_path = brackets + 3;
 			apigouv_field_check_json_path(&field, source->element_path);
 		}
-		/* "" is the whole row */
+		/* "" is the whole row, or element */
 		else if (path[0] == '\0' && source->npaths == 1 &&
-				 source->kind == APIGOUV_SOURCE_PATH)
+				 source->kind != APIGOUV_SOURCE_ENVELOPE)
 			return;
 		apigouv_field_check_json_path(&field, path);
 	}
+}
+
+/*
+ * read_level
+ *		How many lists outwards the element of a source is.
+ *
+ * Whether there are so many is for the route to say.
+ */
+static void
+read_level(const ApigouvField *at, ApigouvSource *source)
+{
+	if (source->kind == APIGOUV_SOURCE_PARENT)
+		source->level = apigouv_field_integer(at, "level", 1, 1);
+	else if (source->kind == APIGOUV_SOURCE_POSITION)
+		source->level = apigouv_field_integer(at, "level", 0, 0);
+	else if (apigouv_json_get(at->json, "level") != NULL)
+		apigouv_field_error(at, NULL,
+							"\"level\" needs \"parent\" or \"position\"");
 }
 
 static void
@@ -244,11 +263,19 @@ read_source_kind(const ApigouvField *at, const ApigouvTable *table,
 		return;
 
 	field = apigouv_field_get(at, given);
-	if (strcmp(given, "path") == 0 || strcmp(given, "envelope") == 0)
+	if (strcmp(given, "path") == 0 || strcmp(given, "parent") == 0 ||
+		strcmp(given, "envelope") == 0)
 	{
-		source->kind = given[0] == 'p' ? APIGOUV_SOURCE_PATH :
-			APIGOUV_SOURCE_ENVELOPE;
+		source->kind = given[0] == 'e' ? APIGOUV_SOURCE_ENVELOPE :
+			strcmp(given, "path") == 0 ? APIGOUV_SOURCE_PATH :
+			APIGOUV_SOURCE_PARENT;
 		read_paths(at, given, column, source);
+	}
+	else if (strcmp(given, "position") == 0)
+	{
+		source->kind = APIGOUV_SOURCE_POSITION;
+		if (!apigouv_field_boolean(at, "position", false))
+			apigouv_field_error(&field, NULL, "must be true");
 	}
 	else if (strcmp(given, "echo") == 0)
 	{
@@ -297,6 +324,7 @@ read_source(const ApigouvField *at, const ApigouvTable *table,
 	source->empty_is_null = apigouv_field_boolean(at, "empty_is_null",
 												  empty_is_null);
 	read_source_kind(at, table, column, source);
+	read_level(at, source);
 	if (source->kind != APIGOUV_SOURCE_ECHO &&
 		apigouv_json_get(at->json, "default") != NULL)
 		apigouv_field_error(at, NULL, "\"default\" needs \"echo\"");
@@ -578,6 +606,7 @@ implicit_source(const ApigouvApiFile *api, ApigouvTable *table, int position)
 		source->npaths = 1;
 		source->paths = palloc(sizeof(char *));
 		source->paths[0] = pstrdup("");
+		source->empty_is_null = false;	/* as it was sent */
 	}
 }
 

@@ -219,23 +219,6 @@ read_url_path(const ApigouvField *holder)
 	return path;
 }
 
-/* Where the rows are: a JSON path or none, then "[]" or not. */
-static char *
-read_rows_path(const ApigouvField *route)
-{
-	ApigouvField at = apigouv_field_need(route, "rows");
-	char	   *path = apigouv_field_value(&at, APIGOUV_TEXT_DATA);
-	size_t		len = strlen(path);
-	char	   *object = pstrdup(path);
-
-	if (len >= 2 && strcmp(path + len - 2, "[]") == 0)
-		object[len - 2] = '\0';
-	if (object[0] != '\0')
-		apigouv_field_check_json_path(&at, object);
-	pfree(object);
-	return path;
-}
-
 static char *
 read_json_path(const ApigouvField *holder, const char *name)
 {
@@ -590,12 +573,13 @@ read_route(const ApigouvField *at, const ApigouvApiFile *api,
 	route->otherwise = -1;
 	route->post = apigouv_field_choice(at, "method", methods, 0) == 1;
 	route->path = read_url_path(at);
-	route->rows_path = read_rows_path(at);
+	apigouv_apidef_read_rows(at, route);
 	route->rows_optional = apigouv_field_choice(at, "rows_missing",
 												rows_missing, 0) == 1;
 	route->total_path = read_json_path(at, "total");
 	read_paging(at, table, &route->paging);
 	route->sources = apigouv_apidef_route_sources(at, table);
+	apigouv_apidef_check_nesting(at, table, route);
 	read_settings(at, "constants", table, false, &route->constants);
 	route->operation = apigouv_field_text(at, "operation", APIGOUV_TEXT_DATA);
 	read_route_auth(at, route);

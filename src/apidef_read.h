@@ -149,6 +149,14 @@ extern void apigouv_apidef_read_table_columns(const ApigouvField *file,
 extern ApigouvSource *apigouv_apidef_route_sources(const ApigouvField *route,
 												   const ApigouvTable *table);
 
+/* ---- apidef_rows.c: where rows are ---- */
+
+extern void apigouv_apidef_read_rows(const ApigouvField *holder,
+									 ApigouvRoute *route);
+extern void apigouv_apidef_check_nesting(const ApigouvField *at,
+										 const ApigouvTable *table,
+										 ApigouvRoute *route);
+
 /* ---- apidef_read.c: one table ---- */
 
 extern void apigouv_apidef_read_table(const ApigouvField *file,

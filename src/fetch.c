@@ -243,17 +243,6 @@ refuse_body(ApigouvScanState *state, ApigouvTask *task,
 										  why)), transfer);
 }
 
-/* The same, for what a stream says. */
-static void
-refuse_stream(ApigouvScanState *state, ApigouvTask *task,
-			  ApigouvPage *page, const ApigouvRowstream *stream)
-{
-	size_t		offset;
-	const char *why = apigouv_rowstream_error(stream, &offset);
-
-	refuse_body(state, task, page, why, offset);
-}
-
 /* ---- lookups ---- */
 
 /* Put the value that a lookup found where the route wants it. */
@@ -328,35 +317,37 @@ advance_window(ApigouvScanState *state)
 
 /* ---- rows ---- */
 
-/* Frees a stream when its scan's memory goes. */
+/* Frees a task's streams, at the latest when its scan's memory goes. */
 static void
-free_stream(void *arg)
+free_streams(void *arg)
 {
-	ApigouvRowstream **stream = arg;
+	ApigouvTask *task = arg;
 
-	if (*stream != NULL)
-		apigouv_rowstream_free(*stream);
-	*stream = NULL;
+	apigouv_unnest_free(task->stream);
+	apigouv_unnest_free(task->envelope);
+	task->stream = NULL;
+	task->envelope = NULL;
 }
 
-/* Begin to read the rows of a page. */
-static ApigouvRowstream *
-open_stream(ApigouvScanState *state, ApigouvRowstream **place,
-			ApigouvReader *reader)
+/* Let the streams that a task is about to open go with the scan's memory. */
+static void
+own_streams(ApigouvScanState *state, ApigouvTask *task)
 {
 	MemoryContextCallback *callback =
 	MemoryContextAllocZero(state->batch_cxt,
 						   sizeof(MemoryContextCallback));
 
-	free_stream(place);
-	*place = apigouv_rowstream_create(reader->projection);
-	if (*place == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	callback->func = free_stream;
-	callback->arg = place;
+	free_streams(task);
+	callback->func = free_streams;
+	callback->arg = task;
 	MemoryContextRegisterResetCallback(state->batch_cxt, callback);
-	return *place;
+}
+
+static void
+raise_no_memory(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 }
 
 /* The reader of a task's route, made on first use. */
@@ -383,19 +374,26 @@ read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 			  ApigouvReader *reader)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
-	ApigouvRowstream *stream = open_stream(state, &task->envelope, reader);
+	ApigouvUnnest *stream;
 	ApigouvRowResult result;
+	size_t		offset;
+	const char *why;
 
+	stream = task->envelope = apigouv_unnest_create(reader->nesting);
+	if (stream == NULL)
+		raise_no_memory();
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		result = apigouv_rowstream_next(stream, transfer->body,
-										transfer->body_len, true,
-										state->values);
+		result = apigouv_unnest_next(stream, transfer->body,
+									 transfer->body_len, true,
+									 state->values);
 	} while (result == APIGOUV_ROW);
-	if (result == APIGOUV_ROW_ERROR)
-		refuse_stream(state, task, page, stream);
-	return result != APIGOUV_ROW_ERROR;
+	if (result != APIGOUV_ROW_ERROR)
+		return true;
+	why = apigouv_unnest_error(stream, &offset);
+	refuse_body(state, task, page, why, offset);
+	return false;
 }
 
 /* The facts of a row that are the same for all rows of a page. */
@@ -516,8 +514,8 @@ announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 
 	if (reader->total_index < 0)
 		return -1;
-	value = apigouv_rowstream_envelope(task->stream, transfer->body,
-									   reader->total_index);
+	value = apigouv_rowstream_envelope(apigouv_unnest_outer(task->stream),
+									   transfer->body, reader->total_index);
 	if (value.kind != APIGOUV_NUMBER)
 		return -1;
 	text = apigouv_value_cstring(&value);
@@ -525,23 +523,46 @@ announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 	return *end == '\0' && total >= 0 ? total : -1;
 }
 
-/* Give a row of the page being read, unless it came before. */
+/* The level of the outermost list that a reader's rows stand in. */
+static int
+outermost(const ApigouvReader *reader)
+{
+	return Max(reader->route->nlists - 1, 0);
+}
+
+/*
+ * give_row
+ *		Give a row of the page being read, unless it came before.
+ *
+ * Pages are of the outermost list: its elements are counted, and one that came
+ * before did so with all its rows.
+ */
 static bool
 give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 		 ApigouvReader *reader, TupleTableSlot *slot)
 {
+	int			levels = outermost(reader);
+	int			element = (int) apigouv_unnest_position(task->stream, levels);
+	bool		is_first = element != task->page_rows;
 	ApigouvRow	row;
 
-	task->page_rows++;
-	if (state->values[reader->whole_index].kind != APIGOUV_OBJECT)
+	task->page_rows = element;
+	if (state->values[reader->whole_index].kind != APIGOUV_OBJECT &&
+		!reader->any_rows)
 		apigouv_failure_not_object(state, task, page);
-	if (task->page_rows <= page->skip)
+	if (element <= page->skip)
 		return false;
 	fill_row(task, reader, page->reply->transfer, &row);
 	row.values = state->values;
-	row.stream = task->envelope;
 	row.base = page->reply->transfer->body;
-	if (is_duplicate(state, task, &row))
+	if (task->envelope != NULL)
+		row.stream = apigouv_unnest_outer(task->envelope);
+	for (int i = 0; i <= levels; i++)
+		row.positions[i] = apigouv_unnest_position(task->stream, i);
+	row.positions[levels] += apigouv_page_start(task, page);
+	if (is_first)
+		task->came_before = is_duplicate(state, task, &row);
+	if (task->came_before)
 		return false;
 	apigouv_tuple_store(state->tupler, &row, slot);
 	task->emitted++;
@@ -592,13 +613,16 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 {
 	const ApigouvRoute *route = task->sroute->route;
 	const ApigouvTransfer *transfer = page->reply->transfer;
-	bool		found = apigouv_rowstream_found(task->stream);
+	bool		found =
+	apigouv_rowstream_found(apigouv_unnest_outer(task->stream));
 	int64		total = announced_total(task, reader, transfer);
 	MemoryContext old;
 
 	count_page(state, page);
-	free_stream(&task->stream);
-	free_stream(&task->envelope);
+	/* some elements may have had no row */
+	task->page_rows = (int) apigouv_unnest_position(task->stream,
+													outermost(reader));
+	free_streams(task);
 	if (!found && !route->rows_optional)
 		apigouv_failure_no_rows(state, task, page);
 	apigouv_page_ended(state, task, page, total);
@@ -674,7 +698,7 @@ is_too_small(ApigouvScanState *state, ApigouvTask *task,
 	if (total <= page->size)
 		return false;
 	old = MemoryContextSwitchTo(state->batch_cxt);
-	free_stream(&task->stream);
+	free_streams(task);
 	task->total = total;
 	task->pages = NIL;
 	apigouv_cache_unpin(page->hold);
@@ -702,6 +726,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	bool		streaming = task->sroute->route->paging.style !=
 	APIGOUV_PAGING_NONE && !reader->needs_envelope;
 	bool		complete;
+	const char *why;
+	size_t		offset;
 
 	if (task->stream == NULL)
 	{
@@ -717,10 +743,13 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			if (!rows)
 				return false;
 		}
+		own_streams(state, task);
 		if (reader->needs_envelope &&
 			!read_envelope(state, task, page, reader))
 			return false;
-		open_stream(state, &task->stream, reader);
+		task->stream = apigouv_unnest_create(reader->nesting);
+		if (task->stream == NULL)
+			raise_no_memory();
 		task->page_rows = 0;
 		page->begun = true;
 		state->counts.pages++;
@@ -737,9 +766,9 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			return false;
 		}
 		complete = transfer->state == APIGOUV_TRANSFER_ENDED;
-		switch (apigouv_rowstream_next(task->stream, transfer->body,
-									   transfer->body_len, complete,
-									   state->values))
+		switch (apigouv_unnest_next(task->stream, transfer->body,
+									transfer->body_len, complete,
+									state->values))
 		{
 			case APIGOUV_ROW:
 				if (is_too_small(state, task, page, reader))
@@ -759,7 +788,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 				end_page(state, task, page, reader);
 				return false;
 			case APIGOUV_ROW_ERROR:
-				refuse_stream(state, task, page, task->stream);
+				why = apigouv_unnest_error(task->stream, &offset);
+				refuse_body(state, task, page, why, offset);
 				return false;
 		}
 	}

@@ -97,6 +97,14 @@ next_stable(const ApigouvTask *task, const ApigouvPage *last,
 	return true;
 }
 
+/* Number of rows before those of a page, in a list whose order is stable. */
+int64
+apigouv_page_start(const ApigouvTask *task, const ApigouvPage *page)
+{
+	return paging_of(task)->style == APIGOUV_PAGING_PAGE
+		? (int64) (page->at - 1) * page->size : page->at;
+}
+
 /*
  * apigouv_page_next
  *		Fill what the page after `last` asks for; false when there is none.
@@ -250,8 +258,7 @@ apigouv_page_ended(const ApigouvScanState *state, ApigouvTask *task,
 	}
 	else
 	{
-		int64		start = paging->style == APIGOUV_PAGING_PAGE
-		? (int64) (page->at - 1) * page->size : page->at;
+		int64		start = apigouv_page_start(task, page);
 
 		if (total >= 0 &&
 			task->page_rows < Min(page->size, Max(total - start, 0)))

@@ -85,9 +85,11 @@ typedef struct ApigouvTask
 	List	   *asked;			/* of ApigouvReply: all so far */
 	List	   *read;			/* of ApigouvReply: its pages, in order */
 	bool		all_ours;		/* this task sent the requests of all pages */
-	ApigouvRowstream *stream;	/* of the page read; NULL between pages */
-	ApigouvRowstream *envelope; /* the same, read to its end beforehand */
-	int			page_rows;		/* rows met in the page read */
+	ApigouvUnnest *stream;		/* of the page read; NULL between pages */
+	ApigouvUnnest *envelope;	/* the same, read to its end beforehand */
+	int			page_rows;		/* rows met in the page read; in nested lists
+								 * elements of the outermost */
+	bool		came_before;	/* the last of these: in another page */
 	int64		total;			/* rows announced, -1 = not known */
 	int64		position;		/* rows of all pages read to their end */
 	bool		may_grow;		/* all rows were asked, the total unknown */
@@ -180,6 +182,8 @@ extern void apigouv_page_first(const ApigouvScanState *state,
 							   const ApigouvTask *task, ApigouvPage *page);
 extern bool apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 							  const ApigouvPage *last, ApigouvPage *page);
+extern int64 apigouv_page_start(const ApigouvTask *task,
+								const ApigouvPage *page);
 extern void apigouv_page_ended(const ApigouvScanState *state,
 							   ApigouvTask *task, const ApigouvPage *page,
 							   int64 total);

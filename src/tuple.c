@@ -41,7 +41,8 @@
 typedef struct ApigouvCompiled
 {
 	const ApigouvSource *source;
-	int			first;			/* of source->npaths values; -1 = not read */
+	int			first;			/* of source->npaths values, among those of
+								 * its level; -1 = not read */
 	struct ApigouvCompiled *subs;	/* FIRST_OF */
 } Compiled;
 
@@ -70,6 +71,8 @@ typedef struct Cell
 	}			kind;
 	ApigouvValue json;
 	char	   *text;
+	const ApigouvSource *source;	/* that gave it; NULL: none says how to
+									 * read it */
 } Cell;
 
 static Cell evaluate(ApigouvTupler *tupler, const ApigouvRow *row,
@@ -111,7 +114,7 @@ need_column(ApigouvTupler *tupler, const ApigouvRoute *route, bool *needed,
 /* Lists of paths being gathered for a projection. */
 typedef struct Paths
 {
-	List	   *row;
+	List	   *row[APIGOUV_MAX_LISTS]; /* by level */
 	List	   *envelope;
 } Paths;
 
@@ -121,11 +124,14 @@ compile_source(const ApigouvSource *source, Compiled *compiled, Paths *paths)
 {
 	compiled->source = source;
 	compiled->first = -1;
-	if (source->kind == APIGOUV_SOURCE_PATH)
+	if (source->kind == APIGOUV_SOURCE_PATH ||
+		source->kind == APIGOUV_SOURCE_PARENT)
 	{
-		compiled->first = list_length(paths->row);
+		List	  **row = &paths->row[source->level];
+
+		compiled->first = list_length(*row);
 		for (int i = 0; i < source->npaths; i++)
-			paths->row = lappend(paths->row, source->paths[i]);
+			*row = lappend(*row, source->paths[i]);
 	}
 	else if (source->kind == APIGOUV_SOURCE_ENVELOPE)
 	{
@@ -154,23 +160,59 @@ as_array(List *list)
 	return array;
 }
 
-/* Reset callback: a projection is not palloc'd. */
+/* Reset callback: a nesting is not palloc'd. */
 static void
-free_projection(void *arg)
+free_nesting(void *arg)
 {
-	apigouv_projection_free(arg);
+	apigouv_nesting_free(arg);
 }
 
-/* Let the projection live as long as the tupler. */
+/* Let the nesting live as long as the tupler. */
 static void
-own_projection(ApigouvTupler *tupler, ApigouvProjection *projection)
+own_nesting(ApigouvTupler *tupler, ApigouvNesting *nesting)
 {
 	MemoryContextCallback *callback =
 	MemoryContextAllocZero(tupler->cxt, sizeof(MemoryContextCallback));
 
-	callback->func = free_projection;
-	callback->arg = projection;
+	callback->func = free_nesting;
+	callback->arg = nesting;
 	MemoryContextRegisterResetCallback(tupler->cxt, callback);
+}
+
+/*
+ * make_nesting
+ *		Compile the paths gathered; note where the values of a level are.
+ */
+static void
+make_nesting(ApigouvReader *reader, const ApigouvTable *table,
+			 const Paths *paths)
+{
+	List	   *all = NIL;
+	List	   *envelope = paths->envelope;
+	int		   *levels;
+	const char *error = "out of memory";
+
+	for (int level = 0; level < APIGOUV_MAX_LISTS; level++)
+	{
+		reader->starts[level] = list_length(all);
+		all = list_concat(all, paths->row[level]);
+	}
+	reader->nvalues = list_length(all);
+	levels = palloc(sizeof(int) * reader->nvalues);
+	for (int level = 0; level < APIGOUV_MAX_LISTS; level++)
+	{
+		for (int i = reader->starts[level]; i < reader->nvalues; i++)
+			levels[i] = level;
+	}
+	reader->nesting =
+		apigouv_nesting_create(reader->route->rows_path, reader->nvalues,
+							   as_array(all), levels, list_length(envelope),
+							   as_array(envelope), &error);
+	if (reader->nesting == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("invalid API definition of table \"%s\": route \"%s\": %s",
+						table->name, reader->route->name, error)));
 }
 
 /*
@@ -186,8 +228,7 @@ apigouv_tuple_reader(ApigouvTupler *tupler, const ApigouvRoute *route)
 	ApigouvReader *reader = palloc0(sizeof(ApigouvReader));
 	int			ncolumns = tupler->table->ncolumns;
 	bool	   *needed = palloc0(sizeof(bool) * ncolumns);
-	Paths		paths = {NIL, NIL};
-	const char *error = "out of memory";
+	Paths		paths = {{NIL}, NIL};
 
 	for (int i = 0; i < ncolumns; i++)
 	{
@@ -201,6 +242,7 @@ apigouv_tuple_reader(ApigouvTupler *tupler, const ApigouvRoute *route)
 		if (needed[i])
 			compile_source(&route->sources[i], &reader->columns[i], &paths);
 	}
+	reader->any_rows = route->any_rows;
 	reader->needs_envelope = paths.envelope != NIL;
 	reader->total_index = -1;
 	if (route->total_path != NULL)
@@ -208,20 +250,10 @@ apigouv_tuple_reader(ApigouvTupler *tupler, const ApigouvRoute *route)
 		reader->total_index = list_length(paths.envelope);
 		paths.envelope = lappend(paths.envelope, route->total_path);
 	}
-	reader->whole_index = list_length(paths.row);
-	paths.row = lappend(paths.row, "");
-	reader->nvalues = list_length(paths.row);
-	reader->projection =
-		apigouv_projection_create(route->rows_path, reader->nvalues,
-								  as_array(paths.row),
-								  list_length(paths.envelope),
-								  as_array(paths.envelope), &error);
-	if (reader->projection == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("invalid API definition of table \"%s\": route \"%s\": %s",
-						tupler->table->name, route->name, error)));
-	own_projection(tupler, reader->projection);
+	reader->whole_index = list_length(paths.row[0]);
+	paths.row[0] = lappend(paths.row[0], "");
+	make_nesting(reader, tupler->table, &paths);
+	own_nesting(tupler, reader->nesting);
 	MemoryContextSwitchTo(old);
 	return reader;
 }
@@ -325,22 +357,24 @@ evaluate_path(const ApigouvRow *row, const Compiled *compiled)
 {
 	Cell		cell = null_cell();
 
-	for (int i = 0; i < compiled->source->npaths; i++)
+	const ApigouvSource *source = compiled->source;
+
+	for (int i = 0; i < source->npaths; i++)
 	{
 		int			index = compiled->first + i;
 
-		if (compiled->source->kind == APIGOUV_SOURCE_PATH && row->values)
-			cell.json = row->values[index];
-		else if (compiled->source->kind == APIGOUV_SOURCE_ENVELOPE &&
-				 row->stream)
+		if (source->kind == APIGOUV_SOURCE_ENVELOPE && row->stream)
 			cell.json = apigouv_rowstream_envelope(row->stream, row->base,
 												   index);
-		else if (compiled->source->kind == APIGOUV_SOURCE_PATH &&
-				 row->whole != NULL && compiled->source->paths[i][0] == '\0')
+		else if (source->kind != APIGOUV_SOURCE_ENVELOPE && row->values)
+			cell.json = row->values[row->reader->starts[source->level] +
+									index];
+		else if (source->kind == APIGOUV_SOURCE_PATH &&
+				 row->whole != NULL && source->paths[i][0] == '\0')
 			cell.json = *row->whole;
 		else
 			continue;
-		if (!is_nothing(&cell.json, compiled->source))
+		if (!is_nothing(&cell.json, source))
 		{
 			cell.kind = CELL_JSON;
 			return cell;
@@ -407,8 +441,14 @@ evaluate_plain(ApigouvTupler *tupler, const ApigouvRow *row,
 		case APIGOUV_SOURCE_NONE:
 			return null_cell();
 		case APIGOUV_SOURCE_PATH:
+		case APIGOUV_SOURCE_PARENT:
 		case APIGOUV_SOURCE_ENVELOPE:
 			return evaluate_path(row, compiled);
+		case APIGOUV_SOURCE_POSITION:
+			if (row->values == NULL)
+				return null_cell();
+			return text_cell(psprintf(INT64_FORMAT,
+									  row->positions[source->level]));
 		case APIGOUV_SOURCE_ECHO:
 			return evaluate_echo(row, source);
 		case APIGOUV_SOURCE_CONSTANT:
@@ -502,6 +542,9 @@ evaluate_source(ApigouvTupler *tupler, const ApigouvRow *row,
 		cell = apply_values(source, cell);
 	if (source->past_column >= 0)
 		cell = apply_past(tupler, row, source, cell);
+	/* one of several says itself how its value is to be read */
+	if (cell.source == NULL || source->format != APIGOUV_FORMAT_PLAIN)
+		cell.source = source;
 	return cell;
 }
 
@@ -595,7 +638,7 @@ make_datum(ApigouvTupler *tupler, const ApigouvRow *row, int att,
 	int			column = tupler->map->column_of[att];
 	const ApigouvTarget *target = &tupler->targets[att];
 	const Compiled *compiled = &row->reader->columns[column];
-	const ApigouvSource *source = compiled->source;
+	const ApigouvSource *source;
 	Cell		cell;
 
 	if (is_reply_time(compiled))
@@ -610,6 +653,7 @@ make_datum(ApigouvTupler *tupler, const ApigouvRow *row, int att,
 	*isnull = cell.kind == CELL_NULL;
 	if (*isnull)
 		return (Datum) 0;
+	source = cell.source;
 	if (source != NULL && source->format == APIGOUV_FORMAT_UNIX_PARIS)
 		return as_column_type(target, DATEOID,
 							  apigouv_value_unix_paris(cell_text(&cell)));
@@ -621,7 +665,8 @@ make_datum(ApigouvTupler *tupler, const ApigouvRow *row, int att,
 		return apigouv_value_from_text(target, cell.text);
 	if (OidIsValid(target->element) && cell.json.kind == APIGOUV_ARRAY)
 		return apigouv_value_array(target, &cell.json, source->element_path,
-								   source->sorted, source->empty_is_null);
+								   source->sorted || compiled->source->sorted,
+								   source->empty_is_null);
 	return apigouv_value_from_json(target, &cell.json);
 }
 
@@ -638,7 +683,8 @@ explain_error(void *arg)
 	column = NameStr(TupleDescAttr(RelationGetDescr(tupler->rel),
 								   tupler->current_att)->attname);
 	source = tupler->current ? tupler->current->source : NULL;
-	if (source != NULL && source->kind == APIGOUV_SOURCE_PATH)
+	if (source != NULL && (source->kind == APIGOUV_SOURCE_PATH ||
+						   source->kind == APIGOUV_SOURCE_PARENT))
 		errcontext("column \"%s\" of foreign table \"%s\", JSON path \"%s\"",
 				   column, RelationGetRelationName(tupler->rel),
 				   source->paths[0]);

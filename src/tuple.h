@@ -10,7 +10,7 @@
 
 #include "apidef.h"
 #include "qual.h"
-#include "rowstream.h"
+#include "unnest.h"
 
 #include "executor/tuptable.h"
 #include "utils/rel.h"
@@ -22,9 +22,11 @@ typedef struct ApigouvTupler ApigouvTupler;
 typedef struct ApigouvReader
 {
 	const ApigouvRoute *route;
-	ApigouvProjection *projection;
+	ApigouvNesting *nesting;
 	int			nvalues;		/* of a row */
+	int			starts[APIGOUV_MAX_LISTS];	/* where those of a level are */
 	int			whole_index;	/* among them: the whole row */
+	bool		any_rows;		/* rows need not be objects */
 	struct ApigouvCompiled *columns;	/* one per column of the definition */
 	bool		needs_envelope; /* read the whole reply before its rows */
 	int			total_index;	/* of the total among envelope values, or -1 */
@@ -35,6 +37,7 @@ typedef struct ApigouvRow
 {
 	const ApigouvReader *reader;
 	const ApigouvValue *values; /* of the row; NULL for a row that is made */
+	int64		positions[APIGOUV_MAX_LISTS];	/* in its lists, by level */
 	const ApigouvRowstream *stream; /* for envelope values; NULL if none */
 	const char *base;			/* the stream's bytes */
 	const ApigouvValue *whole;	/* made row: the body, NULL if none */

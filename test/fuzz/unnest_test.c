@@ -186,8 +186,9 @@ read_case(const Case *c, size_t piece, char *out)
 	for (;;)
 	{
 		/* of the exact size, so that the sanitizer sees the end */
-		char	   *moved = memcpy(malloc(have > 0 ? have : 1), c->document, have);
+		char	   *moved = malloc(have > 0 ? have : 1);
 
+		memcpy(moved, c->document, have);
 		free(base);
 		base = moved;
 		while ((result = apigouv_unnest_next(unnest, base, have, have == len,
@@ -344,7 +345,8 @@ check_paths(void)
 	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
 	{
 		ApigouvNesting *nesting =
-			apigouv_nesting_create(wrong[i][0], 0, NULL, NULL, 0, NULL, &error);
+			apigouv_nesting_create(wrong[i][0], 0, NULL, NULL, 0, NULL,
+								   &error);
 
 		/* with one list, what is wrong is found by the row stream */
 		if (nesting == NULL && apigouv_nesting_lists(wrong[i][0]) == 1)
