@@ -28,13 +28,17 @@ typedef enum ApigouvStepKind
 	APIGOUV_STEP_PERIODE_FIN,
 	APIGOUV_STEP_LUHN,
 	APIGOUV_STEP_MATCHES,
-	APIGOUV_STEP_SIRET
+	APIGOUV_STEP_SIRET,
+	APIGOUV_STEP_PAD,
+	APIGOUV_STEP_YEAR,
+	APIGOUV_STEP_MONTH,
+	APIGOUV_STEP_DAY
 } ApigouvStepKind;
 
 typedef struct ApigouvStep
 {
 	ApigouvStepKind kind;
-	int			length;			/* LEFT: characters */
+	int			length;			/* LEFT, PAD: characters */
 	char	   *pattern;		/* MATCHES: regular expression */
 	const struct ApigouvMap *map;	/* MAP */
 } ApigouvStep;
@@ -191,6 +195,15 @@ typedef struct ApigouvParam
 	ApigouvStep *steps;
 	ApigouvCheck check;
 	char	   *pattern;		/* NULL if none */
+	bool		has_min;		/* the wire's text is a number ... */
+	bool		has_max;
+	double		min;			/* ... not below this */
+	double		max;			/* ... nor above that */
+	bool		is_sequence;	/* an equality on its array column: elements
+								 * are sent in order, all of them */
+	int			min_items;		/* of a sequence */
+	int			max_items;
+	int			column_bytes;	/* of an integer column, else 0 */
 	int			nvalues;
 	char	  **values;
 	bool		closed;

@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -27,6 +29,7 @@
 static const char *const param_members[] = {
 	"name", "in", "column", "setting", "constant", "lookup", "required",
 	"ops", "list", "exactness", "cite", "steps", "check", "pattern",
+	"min", "max", "min_items", "max_items",
 	"values", "closed", "type", "unless_sent", "unless_read", NULL
 };
 static const char *const places[] = {
@@ -54,7 +57,7 @@ static const char *const operators[] = {
 };
 static const char *const step_words[] = {
 	"left", "departement", "map", "trim", "periode_debut", "periode_fin",
-	"luhn", "matches", "siret", NULL
+	"luhn", "matches", "siret", "pad", "year", "month", "day", NULL
 };
 static const char *const rule_members[] = {
 	"status", "code", "not_code", "message_has", "empty", "is", "after_ms",
@@ -138,14 +141,14 @@ check_pattern(const ApigouvField *at, const char *pattern)
 	pfree(wide);
 }
 
-/* The number after "left". */
+/* The number after "left" or "pad". */
 static int
-read_length(const ApigouvField *at, const char *text)
+read_length(const ApigouvField *at, const char *text, long most)
 {
 	char	   *end;
 	long		length = strtol(text, &end, 10);
 
-	if (end == text || *end != '\0' || length < 1 || length > 1000000)
+	if (end == text || *end != '\0' || length < 1 || length > most)
 		apigouv_field_error(at, NULL, "invalid length \"%s\"", text);
 	return (int) length;
 }
@@ -189,13 +192,15 @@ read_step(const ApigouvField *at, ApigouvStep *step)
 
 	step->kind = (ApigouvStepKind) kind;
 	takes_rest = step->kind == APIGOUV_STEP_LEFT ||
-		step->kind == APIGOUV_STEP_MAP || step->kind == APIGOUV_STEP_MATCHES;
+		step->kind == APIGOUV_STEP_PAD || step->kind == APIGOUV_STEP_MAP || step->kind == APIGOUV_STEP_MATCHES;
 	if (takes_rest != (rest != NULL) || (rest != NULL && *rest == '\0'))
 		apigouv_field_error(at, NULL, "step \"%s\" %s", word,
 							takes_rest ? "needs a value" : "takes no value");
 
 	if (step->kind == APIGOUV_STEP_LEFT)
-		step->length = read_length(at, rest);
+		step->length = read_length(at, rest, 1000000);
+	else if (step->kind == APIGOUV_STEP_PAD)
+		step->length = read_length(at, rest, 100);
 	else if (step->kind == APIGOUV_STEP_MAP)
 		step->map = read_map(at, rest);
 	else if (step->kind == APIGOUV_STEP_MATCHES)
@@ -257,6 +262,20 @@ read_feed(const ApigouvField *at, const ApigouvTable *table,
 							"needs one of \"column\", \"setting\", \"constant\", \"lookup\"");
 }
 
+/* Bytes of a type of integers, 0 for another type. */
+static int
+integer_bytes(const char *type)
+{
+	static const char *const names[] = {"smallint", "integer", "bigint"};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		if (strcmp(type, names[i]) == 0)
+			return 2 << i;
+	}
+	return 0;
+}
+
 /*
  * read_operators
  *		The operators that a parameter serves, which must fit its column.
@@ -295,7 +314,12 @@ read_operators(const ApigouvField *at, const ApigouvTable *table,
 		apigouv_field_error(&list, NULL, "must not be empty");
 
 	type = table->columns[param->column].type;
-	if ((strchr(type, '[') != NULL) ? (param->ops & ~ARRAY_OPS) != 0 :
+	param->is_sequence = strcmp(type, "text[]") == 0 &&
+		param->ops == APIGOUV_OP_EQ;
+	param->column_bytes = integer_bytes(type);
+	if (!param->is_sequence && strchr(type, '[') != NULL ?
+		(param->ops & ~ARRAY_OPS) != 0 :
+		!param->is_sequence &&
 		((param->ops & ARRAY_OPS) != 0 ||
 		 ((param->ops & APIGOUV_OP_TRUE) && strcmp(type, "boolean") != 0) ||
 		 ((param->ops & APIGOUV_OP_PREFIX) && strcmp(type, "text") != 0)))
@@ -306,7 +330,8 @@ read_operators(const ApigouvField *at, const ApigouvTable *table,
 
 /* How values are written on the wire. */
 static void
-read_wire_form(const ApigouvField *at, ApigouvParam *param)
+read_wire_form(const ApigouvField *at, const ApigouvTable *table,
+			   ApigouvParam *param)
 {
 	ApigouvField type = apigouv_field_get(at, "type");
 
@@ -319,10 +344,37 @@ read_wire_form(const ApigouvField *at, ApigouvParam *param)
 		apigouv_field_error(at, NULL,
 							"list form \"%s\" does not fit a parameter in \"%s\"",
 							list_modes[param->list], places[param->place]);
+	if (param->is_sequence && param->list == APIGOUV_LIST_EACH)
+		apigouv_field_error(at, NULL,
+							"\"=\" on column \"%s\" needs a list form of all elements",
+							table->columns[param->column].name);
 	param->body_type = (ApigouvBodyType)
 		apigouv_field_choice(at, "type", body_types, APIGOUV_BODY_STRING);
 	if (type.json != NULL && param->place != APIGOUV_IN_BODY)
 		apigouv_field_error(&type, NULL, "needs a parameter in \"body\"");
+}
+
+/* The least and the most that a number, or a number of elements, may be. */
+static void
+read_bounds(const ApigouvField *at, ApigouvParam *param)
+{
+	ApigouvField min_items = apigouv_field_get(at, "min_items");
+	ApigouvField max_items = apigouv_field_get(at, "max_items");
+
+	param->has_min = apigouv_json_get(at->json, "min") != NULL;
+	param->has_max = apigouv_json_get(at->json, "max") != NULL;
+	param->min = apigouv_field_number(at, "min", -1e18, 0);
+	param->max = apigouv_field_number(at, "max", -1e18, 0);
+	if (param->has_min && param->has_max && param->min > param->max)
+		apigouv_field_error(at, NULL, "\"min\" is above \"max\"");
+	param->min_items = apigouv_field_integer(at, "min_items", 1, 1);
+	param->max_items = apigouv_field_integer(at, "max_items", 1, INT_MAX);
+	if (!param->is_sequence &&
+		(min_items.json != NULL || max_items.json != NULL))
+		apigouv_field_error(min_items.json ? &min_items : &max_items, NULL,
+							"needs an equality on a column of type text[]");
+	if (param->min_items > param->max_items)
+		apigouv_field_error(at, NULL, "min_items is above max_items");
 }
 
 /*
@@ -345,7 +397,7 @@ apigouv_apidef_read_param(const ApigouvField *at, const ApigouvTable *table,
 		apigouv_field_choice(at, "in", places, APIGOUV_IN_QUERY);
 	read_feed(at, table, param);
 	read_operators(at, table, param);
-	read_wire_form(at, param);
+	read_wire_form(at, table, param);
 
 	param->required = apigouv_field_boolean(at, "required", false);
 	if (param->constant != NULL || param->from_lookup)
@@ -369,6 +421,7 @@ apigouv_apidef_read_param(const ApigouvField *at, const ApigouvTable *table,
 
 		check_pattern(&pattern, param->pattern);
 	}
+	read_bounds(at, param);
 	param->values = apigouv_field_texts(at, "values", APIGOUV_TEXT_DATA,
 										&param->nvalues);
 	param->closed = apigouv_field_boolean(at, "closed", false);

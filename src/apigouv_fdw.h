@@ -27,11 +27,18 @@ enum ApigouvPlanItem
 	APIGOUV_PLAN_COLUMNS,
 	/* IntList: may stop early (0 or 1), rows wanted at first (0 = all) */
 	APIGOUV_PLAN_HINTS,
-	/* String: key column without a value; empty when there is none */
+
+	/*
+	 * String: key column without a value, or APIGOUV_NO_COLUMN; empty when a
+	 * route serves
+	 */
 	APIGOUV_PLAN_MISSING,
 	/* Float: requests foreseen */
 	APIGOUV_PLAN_REQUESTS
 };
+
+/* No route takes the conditions together, and no column is to blame. */
+#define APIGOUV_NO_COLUMN "*"
 
 /* Items of a binding: an IntList. */
 enum ApigouvBindingItem

@@ -195,6 +195,23 @@ is_listed(const ApigouvParam *param, const char *text)
 	return param->nvalues == 0;
 }
 
+/* Is a text a number within the bounds of a parameter? */
+static bool
+is_in_bounds(const ApigouvParam *param, const char *wire)
+{
+	char	   *end;
+	double		number;
+
+	if (!param->has_min && !param->has_max)
+		return true;
+	if (strspn(wire, "+-0123456789.eE") != strlen(wire))
+		return false;
+	number = strtod(wire, &end);
+	return end != wire && *end == '\0' &&
+		(!param->has_min || number >= param->min) &&
+		(!param->has_max || number <= param->max);
+}
+
 /*
  * is_well_formed
  *		Has a text the form that the API accepts for a parameter?
@@ -213,13 +230,50 @@ is_well_formed(const ApigouvParam *param, const char *wire)
 		return false;
 	if (param->check == APIGOUV_CHECK_SIREN && !apigouv_check_siren(wire))
 		return false;
+	if (!is_in_bounds(param, wire))
+		return false;
 	return param->pattern == NULL || matches(param->pattern, wire);
+}
+
+/*
+ * Can a column of the parameter's type hold a number?  A condition may
+ * compare it with one of a larger type.
+ */
+static bool
+fits_column(const ApigouvParam *param, const char *asked)
+{
+	int64		limit;
+	int64		number;
+
+	if (param->column_bytes == 0 || param->column_bytes == 8)
+		return true;
+	limit = INT64CONST(1) << (param->column_bytes * 8 - 1);
+	number = strtoll(asked, NULL, 10);
+	return number >= -limit && number < limit;
 }
 
 static int
 compare_texts(const ListCell *a, const ListCell *b)
 {
 	return strcmp(lfirst(a), lfirst(b));
+}
+
+/* Leave out the values without a text; how many there were. */
+static int
+drop_nulls(List **texts)
+{
+	List	   *kept = NIL;
+	int			dropped;
+	ListCell   *lc;
+
+	foreach(lc, *texts)
+	{
+		if (lfirst(lc) != NULL)
+			kept = lappend(kept, lfirst(lc));
+	}
+	dropped = list_length(*texts) - list_length(kept);
+	*texts = kept;
+	return dropped;
 }
 
 /*
@@ -247,6 +301,77 @@ distinct(List *texts)
 }
 
 /*
+ * sequence_element
+ *		The text to send for an element of an array, NULL when the API would
+ *		refuse it.
+ */
+static char *
+sequence_element(const ApigouvParam *param, Datum element, Oid type)
+{
+	char	   *text = value_text(element, type);
+	List	   *wires;
+
+	if (text == NULL)
+		return NULL;
+	wires = param->nsteps == 0 ? list_make1(text)
+		: apigouv_apply_steps(param->nsteps, param->steps, text);
+	if (list_length(wires) != 1)
+		return NULL;
+	text = linitial(wires);
+	if (!is_well_formed(param, text) || !is_listed(param, text) ||
+		(param->list == APIGOUV_LIST_COMMA && strchr(text, ',') != NULL))
+		return NULL;
+	return text;
+}
+
+/*
+ * sequence_values
+ *		What a parameter sends for an array that a condition wants whole.
+ *
+ * Its elements keep their order and their repetitions.  An array that the API
+ * would refuse is one malformed value: empty or too long, in several
+ * dimensions, with a null or with an element of a wrong form.
+ */
+static ApigouvBindResult
+sequence_values(const ApigouvParam *param, Datum value, Oid type,
+				ApigouvBindValues *result)
+{
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	Oid			element = ARR_ELEMTYPE(array);
+	char	   *asked = value_text(value, type);
+	int16		len;
+	bool		byval;
+	char		align;
+	Datum	   *items;
+	bool	   *nulls;
+	int			n;
+	bool		refused;
+
+	get_typlenbyvalalign(element, &len, &byval, &align);
+	deconstruct_array(array, element, len, byval, align, &items, &nulls, &n);
+	refused = ARR_NDIM(array) != 1 || n < param->min_items ||
+		n > param->max_items;
+	for (int i = 0; i < n && !refused; i++)
+	{
+		ApigouvBound *bound = palloc(sizeof(ApigouvBound));
+
+		bound->asked = asked;
+		bound->wire = nulls[i] ? NULL
+			: sequence_element(param, items[i], element);
+		refused = bound->wire == NULL;
+		result->values = lappend(result->values, bound);
+	}
+	result->is_sequence = true;
+	if (!refused)
+		return APIGOUV_BIND_OK;
+	result->values = NIL;
+	if (!param->required)
+		return APIGOUV_BIND_SKIP;
+	result->malformed = 1;
+	return APIGOUV_BIND_OK;
+}
+
+/*
  * apigouv_binding_values
  *		What a parameter sends for the value of a condition.
  *
@@ -263,12 +388,18 @@ apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
 	ListCell   *lc;
 
 	result->values = NIL;
+	result->is_sequence = false;
 	result->malformed = 0;
+	if (param->is_sequence)
+		return isnull ? APIGOUV_BIND_NULL
+			: sequence_values(param, value, type, result);
 	texts = apigouv_binding_texts(value, isnull, type, is_array, &sendable);
 	if (isnull || (texts == NIL && op != APIGOUV_OP_CONTAINS))
 		return APIGOUV_BIND_NULL;
-	if (!sendable || texts == NIL)
+	if (texts == NIL || (!sendable && (!param->required ||
+									   op != APIGOUV_OP_EQ)))
 		return APIGOUV_BIND_SKIP;
+	result->malformed = drop_nulls(&texts);
 	if (list_length(texts) > 1)
 		texts = distinct(texts);
 
@@ -280,6 +411,9 @@ apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
 		bool		refused = wires == NIL;
 		bool		unlisted = false;
 		ListCell   *lc2;
+
+		if (op == APIGOUV_OP_EQ && !fits_column(param, asked))
+			continue;			/* no row can have it */
 
 		/* "is true" only: another value is not sent, and not refused */
 		if (!(param->ops & APIGOUV_OP_EQ) && (param->ops & APIGOUV_OP_TRUE) &&
@@ -312,7 +446,8 @@ apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
 
 /*
  * apigouv_binding_wires
- *		The texts to send, sorted and without repetitions.
+ *		The texts to send, sorted and without repetitions; those of an array
+ *		that is sent whole as they are.
  */
 List *
 apigouv_binding_wires(const ApigouvBindValues *values)
@@ -322,5 +457,5 @@ apigouv_binding_wires(const ApigouvBindValues *values)
 
 	foreach(lc, values->values)
 		wires = lappend(wires, ((ApigouvBound *) lfirst(lc))->wire);
-	return distinct(wires);
+	return values->is_sequence ? wires : distinct(wires);
 }

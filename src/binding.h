@@ -26,12 +26,13 @@ typedef enum ApigouvBindResult
 } ApigouvBindResult;
 
 /*
- * values: list of ApigouvBound, distinct.  malformed: values dropped because
- * no row can have them.
+ * values: list of ApigouvBound: distinct, or the elements of one array in
+ * order.  malformed: values dropped because no row can have them.
  */
 typedef struct ApigouvBindValues
 {
 	List	   *values;
+	bool		is_sequence;
 	int			malformed;
 } ApigouvBindValues;
 

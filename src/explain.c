@@ -418,7 +418,11 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 
 	if (*state->missing != '\0')
 	{
-		ExplainPropertyText("Missing Key", state->missing, es);
+		ExplainPropertyText("Missing Key",
+							strcmp(state->missing, APIGOUV_NO_COLUMN) != 0
+							? state->missing
+							: "no route takes these conditions together",
+							es);
 		return;
 	}
 	explain_routes(state, es);

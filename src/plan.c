@@ -444,7 +444,7 @@ outer_sets(RelOptInfo *rel, const ApigouvRelInfo *info)
 	return sets;
 }
 
-/* Keys of a route that no condition bears on; *first: the first of them. */
+/* Keys of a route that no condition could feed; *first: the first of them. */
 static int
 missing_keys(const ApigouvRelInfo *info, const ApigouvRoute *route,
 			 int *first)
@@ -456,7 +456,7 @@ missing_keys(const ApigouvRelInfo *info, const ApigouvRoute *route,
 		const ApigouvParam *param = &route->params[i];
 
 		if (!apigouv_route_needs_condition(param) ||
-			bms_is_member(param->column, info->conditioned))
+			apigouv_route_is_fed(info, param))
 			continue;
 		if (n++ == 0)
 			*first = param->column;
@@ -466,7 +466,11 @@ missing_keys(const ApigouvRelInfo *info, const ApigouvRoute *route,
 
 /*
  * missing_key
- *		The key column to name in the error: of the route that lacks fewest.
+ *		The key column to name in the error: of the route that lacks fewest,
+ *		among those that know every input of the query.
+ *
+ * None, when each route lacks an input that a condition bears on, or could
+ * have all its keys: then the conditions do not go together.
  */
 static const char *
 missing_key(const ApigouvRelInfo *info)
@@ -481,12 +485,13 @@ missing_key(const ApigouvRelInfo *info)
 		int			n = missing_keys(info, &table->routes[i], &first);
 
 		if (n == 0 || n >= fewest ||
-			apigouv_route_is_shut(info, &table->routes[i]))
+			apigouv_route_is_shut(info, &table->routes[i]) ||
+			apigouv_route_lacks_input(info, &table->routes[i]))
 			continue;
 		fewest = n;
 		column = first;
 	}
-	return column < 0 ? table->columns[0].name : table->columns[column].name;
+	return column < 0 ? APIGOUV_NO_COLUMN : table->columns[column].name;
 }
 
 /*

@@ -118,6 +118,21 @@ is_silenced(const ApigouvRoute *route, List *matches,
 	return false;
 }
 
+/* Does a condition on an input feed an earlier parameter already? */
+static bool
+is_matched(const ApigouvRoute *route, List *matches, const ApigouvQual *qual)
+{
+	ListCell   *lc;
+
+	foreach(lc, matches)
+	{
+		if (((ApigouvMatch *) lfirst(lc))->qual == qual &&
+			route->sources[qual->column].kind == APIGOUV_SOURCE_ECHO)
+			return true;
+	}
+	return false;
+}
+
 /* Value of a constant condition, at planning. */
 static bool
 constant_of(const ApigouvQual *qual, const Const **constant)
@@ -168,6 +183,9 @@ judge_match(PlannerInfo *root, const ApigouvRoute *route,
 									&bound);
 	if (result == APIGOUV_BIND_ELSEWHERE)
 		return FATE_UNUSABLE;
+	if (result == APIGOUV_BIND_SKIP && !param->required &&
+		param->exactness == APIGOUV_OPAQUE && (param->ops & APIGOUV_OP_EQ))
+		return FATE_SENT;		/* executing it is the error */
 	if (result == APIGOUV_BIND_SKIP)
 		return param->required ? FATE_UNUSABLE : FATE_LEFT_OUT;
 	if (bound.malformed > 0 && param->required && route->otherwise >= 0)
@@ -260,6 +278,43 @@ apigouv_route_needs_condition(const ApigouvParam *param)
 	return param->required && param->column >= 0 &&
 		param->purpose == APIGOUV_PURPOSE_NONE &&
 		param->constant == NULL && !param->from_lookup;
+}
+
+/* Is there a condition that could feed a parameter, whatever its value? */
+bool
+apigouv_route_is_fed(const ApigouvRelInfo *info, const ApigouvParam *param)
+{
+	ListCell   *lc;
+
+	foreach(lc, info->quals)
+	{
+		const ApigouvQual *qual = lfirst(lc);
+
+		if (qual->column == param->column && op_fits(param, qual))
+			return true;
+	}
+	return false;
+}
+
+/* Does a condition bear on an input that a route has no parameter for? */
+bool
+apigouv_route_lacks_input(const ApigouvRelInfo *info,
+						  const ApigouvRoute *route)
+{
+	const ApigouvTable *table = info->options->table;
+	int			column = -1;
+
+	while ((column = bms_next_member(info->conditioned, column)) >= 0)
+	{
+		bool		taken = !table->columns[column].is_opaque &&
+		route->sources[column].kind != APIGOUV_SOURCE_ECHO;
+
+		for (int i = 0; i < route->nparams && !taken; i++)
+			taken = route->params[i].column == column;
+		if (!taken)
+			return true;
+	}
+	return false;
 }
 
 /* Pages that a number of rows takes. */
@@ -372,7 +427,8 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 			return NULL;
 		if (fate == FATE_LEFT_OUT)
 			continue;
-		values *= n;
+		if (!is_matched(route, result->matches, qual))
+			values *= n;
 		match = palloc(sizeof(ApigouvMatch));
 		match->param = i;
 		match->qual = qual;

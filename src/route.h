@@ -47,6 +47,10 @@ extern ApigouvRouteMatch *apigouv_route_match(PlannerInfo *root,
 											  const ApigouvRelInfo *info,
 											  int route, Relids outer);
 extern bool apigouv_route_needs_condition(const ApigouvParam *param);
+extern bool apigouv_route_is_fed(const ApigouvRelInfo *info,
+								 const ApigouvParam *param);
+extern bool apigouv_route_lacks_input(const ApigouvRelInfo *info,
+									  const ApigouvRoute *route);
 extern bool apigouv_route_is_shut(const ApigouvRelInfo *info,
 								  const ApigouvRoute *route);
 extern bool apigouv_route_excluded(PlannerInfo *root, RelOptInfo *rel,

@@ -21,6 +21,8 @@ typedef struct ApigouvScanBinding
 	int			expr;			/* position in the scan's expressions */
 	uint32		op;
 	bool		is_array;
+	int			malformed;		/* values last dropped, by this binding or an
+								 * earlier one of the same expression */
 } ApigouvScanBinding;
 
 /* A route of the plan. */

@@ -17,6 +17,7 @@
 
 #include "catalog/pg_collation.h"
 #include "mb/pg_wchar.h"
+#include "lib/stringinfo.h"
 #include "regex/regex.h"
 #include "utils/builtins.h"
 
@@ -422,6 +423,43 @@ matches(const char *text, const char *pattern)
 	return result;
 }
 
+/* A text with zeros before it, so that it has so many bytes at least. */
+static char *
+padded(const char *text, int length)
+{
+	int			missing = length - (int) strlen(text);
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	while (missing-- > 0)
+		appendStringInfoChar(&buf, '0');
+	appendStringInfoString(&buf, text);
+	return buf.data;
+}
+
+/*
+ * part_of_date
+ *		Year, month or day of a date in ISO form, without leading zeros; NULL
+ *		for another text.
+ */
+static char *
+part_of_date(const char *text, ApigouvStepKind part)
+{
+	if (strlen(text) != 10 || text[4] != '-' || text[7] != '-' ||
+		!all_digits(text, 4) || !all_digits(text + 5, 2) ||
+		!all_digits(text + 8, 2))
+		return NULL;
+	switch (part)
+	{
+		case APIGOUV_STEP_YEAR:
+			return psprintf("%d", atoi(text));
+		case APIGOUV_STEP_MONTH:
+			return psprintf("%d", atoi(text + 5));
+		default:
+			return psprintf("%d", atoi(text + 8));
+	}
+}
+
 /* ---- periods ---- */
 
 /* First and last month of a period text; false when it is none. */
@@ -509,6 +547,12 @@ apply_simple(const ApigouvStep *step, const char *text)
 			return NULL;
 		case APIGOUV_STEP_SIRET:
 			return apigouv_check_siret(text) ? pstrdup(text) : NULL;
+		case APIGOUV_STEP_PAD:
+			return padded(text, step->length);
+		case APIGOUV_STEP_YEAR:
+		case APIGOUV_STEP_MONTH:
+		case APIGOUV_STEP_DAY:
+			return part_of_date(text, step->kind);
 		case APIGOUV_STEP_MATCHES:
 			return matches(text, step->pattern) ? pstrdup(text) : NULL;
 		case APIGOUV_STEP_MAP:

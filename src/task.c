@@ -82,6 +82,12 @@ raise_missing_key(const ApigouvScanState *state, const char *column)
 {
 	const char *table = RelationGetRelationName(state->rel);
 
+	if (strcmp(column, APIGOUV_NO_COLUMN) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
+				 errmsg("cannot scan foreign table \"%s\": the API does not take these conditions together",
+						table),
+				 errhint("Drop the condition on one of the key columns, or see the table's conditions in the reference.")));
 	for (int i = 0; i < state->map.natts; i++)
 	{
 		int			position = state->map.column_of[i];
@@ -373,6 +379,23 @@ expect_repeats(ApigouvScanState *state, const ApigouvRoute *route)
 }
 
 /*
+ * asks_another
+ *		Was another value of this column put into a task already?
+ *
+ * Several parameters can take one column, such as the year, the month and the
+ * day of a date: all must be of the same value.  Where the column is not an
+ * input, other combinations only ask for too much.
+ */
+static bool
+asks_another(const ApigouvRoute *route, const ApigouvTask *task, int column,
+			 uint32 op, const ApigouvBound *bound)
+{
+	return is_echoed(op) && task->echo[column] != NULL &&
+		route->sources[column].kind == APIGOUV_SOURCE_ECHO &&
+		strcmp(task->echo[column], bound->asked) != 0;
+}
+
+/*
  * spread
  *		Put the values of a condition into tasks, and multiply the tasks when
  *		the parameter takes one value per request.
@@ -409,11 +432,15 @@ spread(ApigouvScanState *state, List *tasks, const ApigouvRoute *route,
 				 errhint("Add conditions to the query.")));
 	foreach(lc, tasks)
 	{
+		const ApigouvTask *blank = lfirst(lc);
+
 		foreach(lc2, values)
 		{
-			ApigouvTask *task = lnext(values, lc2) == NULL
-			? lfirst(lc) : copy_task(state, lfirst(lc));
+			ApigouvTask *task;
 
+			if (asks_another(route, blank, param->column, op, lfirst(lc2)))
+				continue;
+			task = copy_task(state, blank);
 			put_value(task, position, param->column, op, lfirst(lc2));
 			result = lappend(result, task);
 		}
@@ -433,6 +460,27 @@ raise_unsendable(const ApigouvScanState *state, const ApigouvParam *param)
 }
 
 /*
+ * newly_malformed
+ *		How many values a binding drops that none before it dropped: several
+ *		parameters can take one value.
+ */
+static int
+newly_malformed(const ApigouvScanRoute *sroute, ApigouvScanBinding *binding,
+				int malformed)
+{
+	int			before = 0;
+
+	for (const ApigouvScanBinding *other = sroute->bindings;
+		 other < binding; other++)
+	{
+		if (other->expr == binding->expr)
+			before = Max(before, other->malformed);
+	}
+	binding->malformed = Max(malformed, before);
+	return binding->malformed - before;
+}
+
+/*
  * bind_one
  *		Put one condition of a route into its tasks.
  *
@@ -440,7 +488,7 @@ raise_unsendable(const ApigouvScanState *state, const ApigouvParam *param)
  */
 static Attempt
 bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
-		 const ApigouvScanBinding *binding, const Evaluated *evaluated,
+		 ApigouvScanBinding *binding, const Evaluated *evaluated,
 		 List **tasks, int *malformed)
 {
 	const ApigouvParam *param = &sroute->route->params[binding->target];
@@ -472,7 +520,7 @@ bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
 	if (values.malformed > 0 && param->required &&
 		sroute->route->otherwise >= 0)
 		return ATTEMPT_ELSEWHERE;
-	*malformed += values.malformed;
+	*malformed += newly_malformed(sroute, binding, values.malformed);
 	*tasks = values.values == NIL ? NIL
 		: spread(state, *tasks, sroute->route, binding->target, binding->op,
 				 &values);
