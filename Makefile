@@ -5,11 +5,10 @@ MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
 	admit apidef apidef_column apidef_field apidef_read apidef_request \
-	apidef_rows apigouv_fdw ask attempt binding budget cache_purge clock explain \
-	failure fetch flight functions header http import json kept ledger \
-	limit option page plan qual quota quota_view redact reply reply_body \
-	request route rowstream rowvalue scan shared_cache shared_name spill \
-	stats steps task token tuple unnest url value xact_cache)
+	apidef_rows apigouv_fdw ask attempt binding budget cache_purge catalogue clock comment explain \
+	failure fetch flight functions header http import json kept ledger limit option page plan qual quota \
+	quota_view redact reply reply_body request route rowstream rowvalue scan shared_cache shared_name \
+	spill stats steps task token tuple unnest url value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md

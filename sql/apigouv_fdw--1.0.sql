@@ -126,5 +126,79 @@ REVOKE ALL ON FUNCTION apigouv_quota(), apigouv_quota_forget() FROM PUBLIC;
 GRANT SELECT ON apigouv_quota TO pg_monitor;
 GRANT EXECUTE ON FUNCTION apigouv_quota() TO pg_monitor;
 
+CREATE FUNCTION apigouv_tables(
+	OUT api text,
+	OUT "table" text,
+	OUT comment text,
+	OUT source text,
+	OUT operations text[],
+	OUT rows double precision,
+	OUT "union" boolean,
+	OUT listable boolean,
+	OUT keys text[],
+	OUT limits text[],
+	OUT personal_data boolean,
+	OUT may_be_kept boolean,
+	OUT recommended_cache_ttl_s integer,
+	OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100000 ROWS 100;
+
+COMMENT ON FUNCTION apigouv_tables()
+	IS 'Tables of the API definitions: what they hold, which keys they need';
+
+CREATE FUNCTION apigouv_columns(
+	OUT api text,
+	OUT "table" text,
+	OUT "position" integer,
+	OUT "column" text,
+	OUT type text,
+	OUT comment text,
+	OUT key_of text[],
+	OUT operators text[],
+	OUT exactness text[],
+	OUT rule text,
+	OUT personal boolean,
+	OUT secret boolean)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100000 ROWS 2000;
+
+COMMENT ON FUNCTION apigouv_columns()
+	IS 'Columns of the tables of the API definitions, and the conditions on them that are sent';
+
+CREATE VIEW apigouv_tables AS
+	SELECT * FROM apigouv_tables();
+
+COMMENT ON VIEW apigouv_tables
+	IS 'Tables of the API definitions: what they hold, which keys they need';
+
+CREATE VIEW apigouv_columns AS
+	SELECT * FROM apigouv_columns();
+
+COMMENT ON VIEW apigouv_columns
+	IS 'Columns of the tables of the API definitions, and the conditions on them that are sent';
+
+GRANT SELECT ON apigouv_tables, apigouv_columns TO PUBLIC;
+
+CREATE FUNCTION apigouv_comment_tables(schema name)
+RETURNS bigint
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION apigouv_comment_tables(name)
+	IS 'Comment the foreign tables of a schema and their columns from the API definitions; how many comments have changed';
+
+CREATE FUNCTION apigouv_comment_imported()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+
+-- IMPORT FOREIGN SCHEMA itself can only make tables
+CREATE EVENT TRIGGER apigouv_comment_imported ON ddl_command_end
+	WHEN TAG IN ('IMPORT FOREIGN SCHEMA')
+	EXECUTE FUNCTION apigouv_comment_imported();
+
 -- the ledger begins now, so that its first windows have passed when it is needed
 DO $$ BEGIN PERFORM FROM apigouv_quota(); END $$;

@@ -173,10 +173,13 @@ read_text(const char *directory, const char *file, size_t *len)
 				(errcode_for_file_access(),
 				 errmsg("could not open API definition \"%s\": %m", file)));
 	if (!S_ISREG(status.st_mode) || status.st_size > MAX_FILE_BYTES)
+	{
+		FreeFile(stream);		/* whoever lists definitions goes on */
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("invalid API definition \"%s\": must be a plain file of %d bytes at most",
 						file, MAX_FILE_BYTES)));
+	}
 
 	text = palloc(status.st_size + 1);
 	*len = fread(text, 1, status.st_size, stream);
@@ -205,14 +208,15 @@ parse(const char *file, const char *text, size_t len)
 
 /*
  * apigouv_apidef_load
- *		Make the structure of a file, to be kept for the backend's life.
+ *		Make the structure of a file, to be kept for the backend's life, or for
+ *		that of the current context.
  *
  * build makes it in a memory context of its own and gets arg.  Returns NULL
  * when the file does not exist.  When anything raises an error, nothing is
  * left of the file.
  */
 void *
-apigouv_apidef_load(const char *directory, const char *file,
+apigouv_apidef_load(const char *directory, const char *file, bool keep,
 					ApigouvBuilder build, void *arg)
 {
 	MemoryContext old_cxt = CurrentMemoryContext;
@@ -245,7 +249,8 @@ apigouv_apidef_load(const char *directory, const char *file,
 			root.json = parse(file, text, len);
 			MemoryContextSwitchTo(kept_cxt);
 			result = build(&root, arg);
-			MemoryContextSetParent(kept_cxt, definitions_cxt);
+			if (keep)
+				MemoryContextSetParent(kept_cxt, definitions_cxt);
 		}
 		else
 			MemoryContextDelete(kept_cxt);
@@ -674,7 +679,7 @@ apigouv_apidef_api(const char *name, bool missing_ok)
 		char	   *directory = apigouv_apidef_directory();
 		char	   *file = psprintf("%s%s", name, SUFFIX);
 
-		api = apigouv_apidef_load(directory, file, build_api,
+		api = apigouv_apidef_load(directory, file, true, build_api,
 								  unconstify(char *, name));
 		if (api != NULL)
 		{
@@ -691,43 +696,67 @@ apigouv_apidef_api(const char *name, bool missing_ok)
 	return api ? &api->api : NULL;
 }
 
+/* Position of a table among an API's, or -1. */
+static int
+find_table(const ApigouvApi *api, const char *name)
+{
+	for (int i = 0; i < api->ntables; i++)
+	{
+		if (strcmp(api->tables[i], name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* Read the file of a table that the API's file names. */
+static ApigouvTable *
+read_table_file(ApigouvApiFile *file, const char *name, bool keep)
+{
+	TableWanted wanted = {file, name};
+	char	   *path = psprintf("%s/%s%s", file->api.name, name, SUFFIX);
+	ApigouvTable *table = apigouv_apidef_load(file->directory, path, keep,
+											  build_table, &wanted);
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("invalid API definition \"%s%s\": file \"%s\" of a table does not exist",
+						file->api.name, SUFFIX, path)));
+	pfree(path);
+	return table;
+}
+
 const ApigouvTable *
 apigouv_apidef_table(const ApigouvApi *api, const char *name, bool missing_ok)
 {
 	/* the API is the first member of its ApigouvApiFile */
 	ApigouvApiFile *file = (ApigouvApiFile *) unconstify(ApigouvApi *, api);
-	TableWanted wanted;
-	char	   *path;
-	int			i = 0;
+	int			i = find_table(api, name);
 
-	while (i < api->ntables && strcmp(api->tables[i], name) != 0)
-		i++;
-	if (i == api->ntables)
-	{
-		if (missing_ok)
-			return NULL;
+	if (i < 0 && missing_ok)
+		return NULL;
+	if (i < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 				 errmsg("API definition \"%s\" has no table \"%s\"",
 						api->name, name),
 				 errhint("Its tables are: %s.",
 						 join(api->ntables, api->tables))));
-	}
-	if (file->loaded[i] != NULL)
-		return file->loaded[i];
-
-	wanted.api = file;
-	wanted.name = name;
-	path = psprintf("%s/%s%s", api->name, name, SUFFIX);
-	file->loaded[i] = apigouv_apidef_load(file->directory, path, build_table,
-										  &wanted);
 	if (file->loaded[i] == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("invalid API definition \"%s%s\": file \"%s\" of a table does not exist",
-						api->name, SUFFIX, path)));
-	pfree(path);
+		file->loaded[i] = read_table_file(file, name, true);
 	return file->loaded[i];
+}
+
+const ApigouvTable *
+apigouv_apidef_table_once(const ApigouvApi *api, const char *name)
+{
+	ApigouvApiFile *file = (ApigouvApiFile *) unconstify(ApigouvApi *, api);
+	int			i = find_table(api, name);
+
+	if (i < 0)
+		return NULL;
+	return file->loaded[i] != NULL ? file->loaded[i]
+		: read_table_file(file, name, false);
 }
 
 int

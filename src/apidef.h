@@ -345,7 +345,10 @@ typedef struct ApigouvTable
 	struct ApigouvApi *api;
 	char	   *name;
 	char	   *comment;
+	char	   *source;			/* where the upstream describes it; NULL if
+								 * not told */
 	double		rows;
+	int			recommended_ttl_s;	/* for cache_ttl_s; -1 = none */
 	bool		is_union;
 	bool		personal_data;
 	bool		holds_secrets;	/* a column is secret */
@@ -448,6 +451,13 @@ extern const ApigouvApi *apigouv_apidef_api(const char *name, bool missing_ok);
 extern const ApigouvTable *apigouv_apidef_table(const ApigouvApi *api,
 												const char *name,
 												bool missing_ok);
+
+/*
+ * The same for a table that is only looked at: unless it was read before, it
+ * is made in the current context, and goes with it.
+ */
+extern const ApigouvTable *apigouv_apidef_table_once(const ApigouvApi *api,
+													 const char *name);
 
 /* Names of the APIs there are: list of char *, in the current context. */
 extern List *apigouv_apidef_names(void);

@@ -832,14 +832,15 @@ apigouv_apidef_read_table(const ApigouvField *file, ApigouvApiFile *api,
 	table->name = apigouv_field_need_text(file, "table", APIGOUV_TEXT_DATA);
 	table->comment = apigouv_field_need_text(file, "comment",
 											 APIGOUV_TEXT_PROSE);
-	(void) apigouv_field_text(file, "source", APIGOUV_TEXT_PROSE);
+	table->source = apigouv_field_text(file, "source", APIGOUV_TEXT_PROSE);
 	(void) apigouv_field_need(file, "rows");
 	table->rows = apigouv_field_number(file, "rows", 0, 0);
 	table->is_union = apigouv_field_boolean(file, "union", false);
 	table->personal_data = apigouv_field_boolean(file, "personal_data",
 												 api->api.personal_data);
 	/* for people: no reply is kept unless an option says so */
-	(void) apigouv_field_number(file, "recommended_cache_ttl_s", 0, 0);
+	table->recommended_ttl_s =
+		apigouv_field_integer(file, "recommended_cache_ttl_s", 0, -1);
 	empty_is_null = apigouv_field_boolean(file, "empty_is_null",
 										  api->empty_is_null);
 

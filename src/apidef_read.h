@@ -115,7 +115,8 @@ typedef void *(*ApigouvBuilder) (const ApigouvField *file, void *arg);
 
 extern char *apigouv_apidef_directory(void);
 extern void *apigouv_apidef_load(const char *directory, const char *file,
-								 ApigouvBuilder build, void *arg);
+								 bool keep, ApigouvBuilder build,
+								 void *arg);
 extern bool apigouv_apidef_is_name(const char *name);
 extern void apigouv_apidef_check_name(const ApigouvField *at,
 									  const char *name);

@@ -135,21 +135,6 @@ purge_mapping(HeapTuple tuple, Relation catalog, void *arg)
 		purge->removed += apigouv_shared_purge(&tags, purge->table != NULL);
 }
 
-/* Is a server, or was it, of another wrapper than ours?  Not if unknown. */
-static bool
-is_foreign_to_us(Oid wrapperid)
-{
-	ForeignDataWrapper *wrapper =
-	GetForeignDataWrapperExtended(wrapperid, FDW_MISSING_OK);
-	char	   *handler;
-
-	if (wrapper == NULL)
-		return false;
-	handler = OidIsValid(wrapper->fdwhandler)
-		? get_func_name(wrapper->fdwhandler) : NULL;
-	return handler == NULL || strcmp(handler, "apigouv_fdw_handler") != 0;
-}
-
 /*
  * Which API a server's options name, and where.  False, with everything
  * purged, when that cannot be told: a definition that cannot be read must not
@@ -188,7 +173,7 @@ purge_server_row(HeapTuple tuple, Relation catalog, void *arg)
 	ApigouvSecrets nobody = {0};
 	ApigouvTags tags;
 
-	if (is_foreign_to_us(server->srvfdw) ||
+	if (apigouv_option_is_foreign(server->srvfdw) ||
 		!find_address(options_of(tuple, Anum_pg_foreign_server_srvoptions,
 								 catalog), &options, purge))
 		return;

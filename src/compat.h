@@ -50,13 +50,30 @@
 #define apigouv_array_length(root, node) ((double) estimate_array_length(node))
 #endif
 
-/* Does a role own a foreign server?  16 made one function of many. */
+/* Does a role own a foreign server, a table?  16 made one function of many. */
 #if PG_VERSION_NUM >= 160000
 #define apigouv_owns_server(serverid, roleid) \
 	object_ownercheck(ForeignServerRelationId, serverid, roleid)
 #else
 #define apigouv_owns_server(serverid, roleid) \
 	pg_foreign_server_ownercheck(serverid, roleid)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define apigouv_owns_table(relid, roleid) \
+	object_ownercheck(RelationRelationId, relid, roleid)
+#else
+#define apigouv_owns_table(relid, roleid) \
+	pg_class_ownercheck(relid, roleid)
+#endif
+
+/* May a role use a foreign server?  16 made one function of many here, too. */
+#if PG_VERSION_NUM >= 160000
+#define apigouv_server_aclcheck(serverid, roleid) \
+	object_aclcheck(ForeignServerRelationId, serverid, roleid, ACL_USAGE)
+#else
+#define apigouv_server_aclcheck(serverid, roleid) \
+	pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE)
 #endif
 
 /* EXPLAIN's state and its printing have headers of their own from 18 on. */

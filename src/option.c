@@ -551,6 +551,49 @@ apigouv_option_table(Oid relid)
 }
 
 /*
+ * apigouv_option_is_foreign
+ *		Is a server, or was it, of another wrapper than ours?  Not if that
+ *		cannot be told.
+ */
+bool
+apigouv_option_is_foreign(Oid wrapperid)
+{
+	ForeignDataWrapper *wrapper =
+	GetForeignDataWrapperExtended(wrapperid, FDW_MISSING_OK);
+	char	   *handler;
+
+	if (wrapper == NULL)
+		return false;
+	handler = OidIsValid(wrapper->fdwhandler)
+		? get_func_name(wrapper->fdwhandler) : NULL;
+	return handler == NULL || strcmp(handler, "apigouv_fdw_handler") != 0;
+}
+
+/*
+ * apigouv_option_definition
+ *		The definition of what a foreign table reads, for whoever only looks
+ *		at it; NULL when there is none.
+ *
+ * The table may be of another wrapper, or name what does not exist; a wrong
+ * definition is an error.  Made in the current context.
+ */
+const ApigouvTable *
+apigouv_option_definition(Oid relid)
+{
+	ForeignTable *table = GetForeignTable(relid);
+	ForeignServer *server = GetForeignServer(table->serverid);
+	ApigouvOptions options;
+
+	if (apigouv_option_is_foreign(server->fdwid) ||
+		!apigouv_option_address(server->options, &options))
+		return NULL;
+	store_options(table->options, ON_TABLE, &options);
+	if (options.table_name == NULL)
+		options.table_name = get_rel_name(relid);
+	return apigouv_apidef_table_once(options.api, options.table_name);
+}
+
+/*
  * apigouv_option_column
  *		Name in the API definition of a foreign table's column.
  */

@@ -60,6 +60,8 @@ typedef struct ApigouvSecrets
 
 extern ApigouvOptions *apigouv_option_server(Oid serverid);
 extern ApigouvOptions *apigouv_option_table(Oid relid);
+extern bool apigouv_option_is_foreign(Oid wrapperid);
+extern const ApigouvTable *apigouv_option_definition(Oid relid);
 extern char *apigouv_option_column(Oid relid, AttrNumber attnum);
 extern ApigouvSecrets *apigouv_option_secrets(const ApigouvOptions *options,
 											  ApigouvRouteAuth auth,

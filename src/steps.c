@@ -129,7 +129,7 @@ find_list(const char *name)
 	{
 		char	   *directory = apigouv_apidef_directory();
 
-		shared = apigouv_apidef_load(directory, SHARED_FILE, build_shared,
+		shared = apigouv_apidef_load(directory, SHARED_FILE, true, build_shared,
 									 NULL);
 		if (shared == NULL)
 			ereport(ERROR,
