@@ -134,7 +134,7 @@ asks($session, $soliguide, 0, "$sees{reader_a}\n", 'and another');
 run_sql($session, 'RESET ROLE');
 
 set_ttl('entreprise', 3600);
-my $rge = "SELECT count(*) FROM entreprise.entreprise_certification_rge WHERE siret = '$siret'";
+my $rge = "SELECT count(*) FROM entreprise.entreprise_certifications_rge WHERE siret = '$siret'";
 my $labels = counted($session, $rge);
 is($labels->{requests}, 1, 'an API that wants a purpose: a request');
 asks($session, $rge, 0, $labels->{out}, 'then none');
@@ -348,7 +348,7 @@ asks($session, $rge, 0, $labels->{out}, 'those of another stay');
 asks($session, $pages, 0, $retry->{out}, 'and those of another');
 is($session->value("SELECT apigouv_clear_cache('entreprise', 'entreprise.entreprise_certification_opqibi')"), 0,
 	'a table of which there is none');
-is($session->value("SELECT apigouv_clear_cache('entreprise', 'entreprise.entreprise_certification_rge')"), 1,
+is($session->value("SELECT apigouv_clear_cache('entreprise', 'entreprise.entreprise_certifications_rge')"), 1,
 	'a table of which there is one');
 asks($session, $rge, 1, $labels->{out}, 'is asked again');
 refuses($session, "SELECT apigouv_clear_cache('entreprise', 'pages.structures')", { sqlstate => '42809' },
@@ -418,7 +418,7 @@ my $writer = session($node);
 my $many = join ', ', map { "'0000030120001$_'" } 0 .. 9;
 $writer->start('DO $$ BEGIN FOR i IN 1 .. 100000 LOOP'
 	. " PERFORM set_config('apigouv_fdw.object', i::text, true);"
-	. " PERFORM count(*) FROM entreprise.entreprise_certification_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
+	. " PERFORM count(*) FROM entreprise.entreprise_certifications_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
 ApigouvTest::wait_for(sub { files() > $files + 30 }, 'files being written');
 kill 'KILL', $writer->pid;
 $node->poll_query_until('postgres', 'SELECT true') or die 'the server does not come back';
@@ -437,7 +437,7 @@ sub disk_bytes
 }
 run_sql($session, "SET apigouv_fdw.shared_cache_size = '100kB'",
 	'DO $$ BEGIN FOR i IN 1 .. 60 LOOP' . " PERFORM set_config('apigouv_fdw.object', 'b' || i, true);"
-	. " PERFORM count(*) FROM entreprise.entreprise_certification_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
+	. " PERFORM count(*) FROM entreprise.entreprise_certifications_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
 cmp_ok(disk_bytes(), '<=', 100 * 1024, 'past apigouv_fdw.shared_cache_size, the oldest go');
 run_sql($session, "SET apigouv_fdw.object = 'b60'");
 asks($session, $rge, 0, $labels->{out}, 'and the last stays');
@@ -491,7 +491,7 @@ keeps_its_size($session, sub {
 	my ($n) = @_;
 	run_sql($session, "DO \$\$ BEGIN FOR i IN 1 .. $n LOOP"
 		. " PERFORM set_config('apigouv_fdw.object', 'n' || i % 200, true);"
-		. " PERFORM count(*) FROM entreprise.entreprise_certification_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
+		. " PERFORM count(*) FROM entreprise.entreprise_certifications_rge WHERE siret = '$siret'; COMMIT; END LOOP; END \$\$");
 }, '1,000 transactions with kept replies: no memory');
 cmp_ok(descriptors($session), '<=', $sockets, 'no socket');
 is(scalar(grep { /pg_stat_tmp/ } map { readlink($_) // '' } glob('/proc/' . $session->pid . '/fd/*')), 0,

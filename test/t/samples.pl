@@ -93,14 +93,17 @@ for my $api (qw(marche_inclusion data_inclusion))
 	}
 }
 
-# ---- API Entreprise: a table per operation, and the table of all ----
+# ---- API Entreprise: the sources of attestations, a table each, and the table of all ----
 
+my $all_of_them = load(root() . '/apis/entreprise/entreprise_attestations.json');
+my %type_of = map { $_->{operation} => $_->{constants}{type} } @{ $all_of_them->{routes} };
 my %table_of;
 for my $file (glob(root() . '/apis/entreprise/*.json'))
 {
 	my $definition = load($file);
-	$table_of{$1} = $definition->{table}
-	  if ($definition->{source} // '') =~ /(api_entreprise_v\d\w+)$/;
+	my $operation = $definition->{routes}[0]{operation} // '';
+	$table_of{$operation} = $definition->{table}
+	  if $type_of{$operation} && !$definition->{union};
 }
 is(scalar(keys %table_of), 13, '13 operations have a table');
 
@@ -126,7 +129,7 @@ for my $entry (@{ load("$samples/entreprise/index.json") })
 	give(
 		api => 'entreprise', path => $path, status => $sample->{status},
 		reply => $sample->{body});
-	my $type = $table =~ s/^entreprise_//r;
+	my $type = $type_of{ $entry->{operation} };
 	my $one = "SELECT * FROM entreprise.$table WHERE $key = '$value'";
 	my $all = "SELECT * FROM entreprise.entreprise_attestations"
 	  . " WHERE $key = '$value' AND type = '$type'";
