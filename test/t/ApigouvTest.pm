@@ -340,7 +340,8 @@ sub new_cluster
 # Limits that slow no test; the local API server that is started here has such
 # limits too (--limit-factor).
 my %generous = (
-	entreprise => [qw(json documents attestation_fiscale cibtp urssaf ip)],
+	entreprise => [qw(json documents attestation_fiscale cibtp urssaf inpi_rne_extrait
+		inpi_rne_beneficiaires inpi_rne_actes gip_mds ip)],
 	marche_travail => ['appels']);
 
 my %paths = (
