@@ -629,6 +629,9 @@ build_table(const ApigouvField *file, void *arg)
 
 /* ---- looking up ---- */
 
+/* An API with more tables has them in the view. */
+#define HINTED_TABLES 10
+
 /* Names joined for a hint. */
 static char *
 join(int n, char *const *names)
@@ -740,8 +743,10 @@ apigouv_apidef_table(const ApigouvApi *api, const char *name, bool missing_ok)
 				(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 				 errmsg("API definition \"%s\" has no table \"%s\"",
 						api->name, name),
-				 errhint("Its tables are: %s.",
-						 join(api->ntables, api->tables))));
+				 api->ntables <= HINTED_TABLES
+				 ? errhint("Its tables are: %s.",
+						   join(api->ntables, api->tables))
+				 : errhint("View apigouv_tables lists its tables.")));
 	if (file->loaded[i] == NULL)
 		file->loaded[i] = read_table_file(file, name, true);
 	return file->loaded[i];
