@@ -128,6 +128,7 @@ SELECT faute(fichier, chemin::text[], valeur::jsonb, :'definitions') FROM (VALUE
 	('table', '{routes,0,parameters,0,exactness}', '"derived"'),
 	('table', '{routes,0,parameters,0,in}', '"path"'),
 	('table', '{routes,0,parameters,0,pattern}', '"("'),
+	('table', '{routes,0,parameters,0,slashes}', 'true'),
 	('table', '{routes,0,parameters,0,values}', NULL),
 	('table', '{routes,0,parameters,0,type}', '"number"'),
 	('table', '{routes,0,paging,style}', '"cursor"'),

@@ -92,3 +92,16 @@ SELECT essai($$department IN ('35', '', '29')$$);
 SET apigouv_fdw.enable_pushdown = off;
 SET client_min_messages = error;
 SELECT count(*), essai(condition) ~ 'right' AS right FROM outils.conditions GROUP BY 2;
+
+-- ====================================================================
+-- A key of several segments: its slashes part the path
+-- ====================================================================
+RESET apigouv_fdw.enable_pushdown;
+RESET client_min_messages;
+\! $sent count > /dev/null
+\! $stub faults '[{"api": "entreprise", "path": "/ping/port/bac_3", "status": 502, "body": {"status": "bad_gateway"}}]'
+SELECT fournisseur, status FROM entreprise.entreprise_ping WHERE fournisseur = 'port/bac_3';
+-- what is not segments is no request
+SELECT fournisseur, status FROM entreprise.entreprise_ping
+WHERE fournisseur IN ('port/', '/port', 'port//bac', '../privileges', 'port/%2e%2e', 'port?x', 'port/marées');
+\! $sent

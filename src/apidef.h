@@ -195,6 +195,7 @@ typedef struct ApigouvParam
 	ApigouvStep *steps;
 	ApigouvCheck check;
 	char	   *pattern;		/* NULL if none */
+	bool		slashes;		/* a path's value has segments of its own */
 	bool		has_min;		/* the wire's text is a number ... */
 	bool		has_max;
 	double		min;			/* ... not below this */

@@ -29,7 +29,7 @@
 static const char *const param_members[] = {
 	"name", "in", "column", "setting", "constant", "lookup", "required",
 	"ops", "list", "exactness", "cite", "steps", "check", "pattern",
-	"min", "max", "min_items", "max_items",
+	"slashes", "min", "max", "min_items", "max_items",
 	"values", "closed", "type", "unless_sent", "unless_read", NULL
 };
 static const char *const places[] = {
@@ -354,6 +354,17 @@ read_wire_form(const ApigouvField *at, const ApigouvTable *table,
 		apigouv_field_error(&type, NULL, "needs a parameter in \"body\"");
 }
 
+/* A path's value of several segments: its pattern bounds what they may be. */
+static void
+read_slashes(const ApigouvField *at, ApigouvParam *param)
+{
+	param->slashes = apigouv_field_boolean(at, "slashes", false);
+	if (param->slashes && (param->place != APIGOUV_IN_PATH ||
+						   apigouv_json_get(at->json, "pattern") == NULL))
+		apigouv_field_error(at, NULL,
+							"\"slashes\" goes with \"in\": \"path\" and a pattern");
+}
+
 /* The least and the most that a number, or a number of elements, may be. */
 static void
 read_bounds(const ApigouvField *at, ApigouvParam *param)
@@ -398,6 +409,7 @@ apigouv_apidef_read_param(const ApigouvField *at, const ApigouvTable *table,
 	read_feed(at, table, param);
 	read_operators(at, table, param);
 	read_wire_form(at, table, param);
+	read_slashes(at, param);
 
 	param->required = apigouv_field_boolean(at, "required", false);
 	if (param->constant != NULL || param->from_lookup)

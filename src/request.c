@@ -70,11 +70,21 @@ static void
 write_value(StringInfo buf, int param, const void *arg)
 {
 	const ApigouvCall *call = arg;
+	const ApigouvParam *of = &call->route->params[param];
+	char	   *value;
+	char	   *slash;
 
 	if (call->wires[param] == NIL)
 		elog(ERROR, "path parameter \"%s\" of route \"%s\" has no value",
-			 call->route->params[param].name, call->route->name);
-	apigouv_http_escape(buf, linitial(call->wires[param]));
+			 of->name, call->route->name);
+	value = linitial(call->wires[param]);
+	while (of->slashes && (slash = strchr(value, '/')) != NULL)
+	{
+		apigouv_http_escape(buf, pnstrdup(value, slash - value));
+		appendStringInfoChar(buf, '/');
+		value = slash + 1;
+	}
+	apigouv_http_escape(buf, value);
 }
 
 /* Append "name=value" to a URL's query. */
