@@ -4,11 +4,13 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" apigouv_fdw
 MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
-	admit apidef apidef_column apidef_field apidef_read apidef_request \
-	apidef_rows apigouv_fdw ask attempt binding budget cache_purge catalogue clock comment explain \
-	failure fetch flight functions header http import json kept ledger limit option page plan qual quota \
-	quota_view redact reply reply_body request route rowstream rowvalue scan shared_cache shared_name \
-	spill stats steps task token tuple unnest url value xact_cache)
+	admit apidef apidef_column apidef_document apidef_field apidef_read \
+	apidef_request apidef_rows apigouv_fdw ask attempt binding budget \
+	cache_purge catalogue clock comment document explain failure fetch \
+	flight functions header http import json kept ledger limit option page \
+	plan qual quota quota_view redact reply reply_body request route \
+	rowstream rowvalue scan shared_cache shared_name spill stats steps \
+	task token tuple unnest url value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md
@@ -16,7 +18,7 @@ DOCS = doc/reference.md
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
 	quals_casts prepared region routes auth key_types union union_restrict purpose inputs limits \
-	tensions paging paging_changes nested rescan joins explain types
+	tensions paging paging_changes nested rescan joins explain types documents catalogue comments
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

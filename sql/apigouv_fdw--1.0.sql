@@ -182,6 +182,14 @@ COMMENT ON VIEW apigouv_columns
 
 GRANT SELECT ON apigouv_tables, apigouv_columns TO PUBLIC;
 
+CREATE FUNCTION apigouv_document(server name, url text, fresh boolean DEFAULT false)
+RETURNS bytea
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100000;
+
+COMMENT ON FUNCTION apigouv_document(name, text, boolean)
+	IS 'The document that a link of a table leads to, only from the hosts that the API definition lists';
+
 CREATE FUNCTION apigouv_comment_tables(schema name)
 RETURNS bigint
 AS 'MODULE_PATHNAME'

@@ -59,7 +59,7 @@ static const char *const api_members[] = {
 	"api", "title", "source", "base_url", "auth", "scopes_request", "headers",
 	"purpose", "limits", "ip_limit", "token_limit", "limit_headers",
 	"replies", "error_body", "empty_is_null", "request_cost", "latency_ms", "personal_data",
-	"document_hosts", "tables", NULL
+	"fresh", "documents", "tables", NULL
 };
 static const char *const auth_members[] = {
 	"scheme", "jwt", "token_url", "scope", "renew_before_s", NULL
@@ -355,20 +355,23 @@ read_scopes_request(const ApigouvField *file, ApigouvApi *api)
 	apigouv_field_check_json_path(&value, api->scopes_value);
 }
 
-static void
-read_headers(const ApigouvField *file, ApigouvApi *api)
+/* Header names to values, as a member of an API gives them. */
+static ApigouvHeader *
+read_headers(const ApigouvField *file, const char *name, int *count)
 {
 	static const char token[] =
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	"!#$%&'*+-.^_`|~";
-	ApigouvField map = apigouv_field_get(file, "headers");
+	ApigouvField map = apigouv_field_get(file, name);
 	ApigouvField member;
 	void	   *iterator = NULL;
+	ApigouvHeader *headers = palloc(apigouv_json_size(map.json) *
+									sizeof(ApigouvHeader));
 
-	api->headers = palloc(apigouv_json_size(map.json) * sizeof(ApigouvHeader));
+	*count = 0;
 	while (apigouv_field_next(&map, &iterator, &member))
 	{
-		ApigouvHeader *header = &api->headers[api->nheaders++];
+		ApigouvHeader *header = &headers[(*count)++];
 
 		header->name = pstrdup(member.name);
 		header->value = apigouv_field_value(&member, APIGOUV_TEXT_DATA);
@@ -377,6 +380,7 @@ read_headers(const ApigouvField *file, ApigouvApi *api)
 			strpbrk(header->value, "\r\n") != NULL)
 			apigouv_field_error(&member, NULL, "invalid request header");
 	}
+	return headers;
 }
 
 static void
@@ -474,7 +478,7 @@ read_rules(const ApigouvField *file, ApigouvApiFile *api)
 	{
 		ApigouvField element = apigouv_field_at(&list, i);
 
-		apigouv_apidef_read_rule(&element, &api->rules[i]);
+		apigouv_apidef_read_rule(&element, false, &api->rules[i]);
 	}
 }
 
@@ -587,7 +591,8 @@ build_api(const ApigouvField *file, void *arg)
 	}
 	read_auth(file, api);
 	read_scopes_request(file, api);
-	read_headers(file, api);
+	api->headers = read_headers(file, "headers", &api->nheaders);
+	api->fresh = read_headers(file, "fresh", &api->nfresh);
 	read_limits(file, api);
 	read_limit_headers(file, api);
 	read_error_body(file, api);
@@ -599,9 +604,7 @@ build_api(const ApigouvField *file, void *arg)
 	api->latency_ms = apigouv_field_number(file, "latency_ms", 0,
 										   DEFAULT_LATENCY_MS);
 	api->personal_data = apigouv_field_boolean(file, "personal_data", false);
-	api->document_hosts = apigouv_field_texts(file, "document_hosts",
-											  APIGOUV_TEXT_DATA,
-											  &api->nhosts);
+	apigouv_apidef_read_documents(file, result);
 	read_tables(file, api);
 	result->loaded = palloc0(api->ntables * sizeof(ApigouvTable *));
 	return result;

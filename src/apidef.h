@@ -227,7 +227,8 @@ typedef enum ApigouvVerdict
 	APIGOUV_REPLY_REFUSED,
 	APIGOUV_REPLY_TOKEN,
 	APIGOUV_REPLY_QUOTA,
-	APIGOUV_REPLY_ERROR
+	APIGOUV_REPLY_ERROR,
+	APIGOUV_REPLY_DEAD_LINK		/* of a document only */
 } ApigouvVerdict;
 
 /* a column and the text it gets; column is a position in the table */
@@ -404,6 +405,22 @@ typedef struct ApigouvPaths
 	char	  **paths;
 } ApigouvPaths;
 
+/*
+ * Where documents may come from.  Of its route only what concerns replies is
+ * filled: rules (its own, those of all documents, the API's), and the limit.
+ */
+typedef struct ApigouvDocumentHost
+{
+	char	   *host;			/* with its port, if any; NULL: the API's own
+								 * address */
+	char	   *path;			/* what the path of a link starts with */
+	bool		token;			/* requests carry the API's token */
+	char	   *link_path;		/* the reply is JSON, and the link to the
+								 * document stands there; NULL: the reply is
+								 * the document */
+	ApigouvRoute route;
+} ApigouvDocumentHost;
+
 typedef struct ApigouvApi
 {
 	char	   *name;
@@ -432,8 +449,13 @@ typedef struct ApigouvApi
 	double		request_cost;
 	double		latency_ms;
 	bool		personal_data;
-	int			nhosts;
-	char	  **document_hosts;
+	int			nfresh;			/* headers that ask for what no cache of the
+								 * upstream has */
+	ApigouvHeader *fresh;
+	int			nhosts;			/* of documents, most specific first */
+	ApigouvDocumentHost *hosts;
+	int			ntypes;			/* of documents: how their bytes begin */
+	char	  **types;
 	int			ntables;
 	char	  **tables;			/* names */
 } ApigouvApi;

@@ -154,7 +154,7 @@ read_rules(const ApigouvField *holder, const ApigouvTable *table,
 		ApigouvField element = apigouv_field_at(&list, i);
 		ApigouvRawRule raw;
 
-		apigouv_apidef_read_rule(&element, &raw);
+		apigouv_apidef_read_rule(&element, false, &raw);
 		rules[i] = give_rule_table(&element, &raw, table);
 	}
 	for (i = 0; i < nmore; i++)

@@ -137,9 +137,14 @@ extern void apigouv_apidef_read_param(const ApigouvField *at,
 									  const ApigouvTable *table,
 									  ApigouvParam *param);
 extern void apigouv_apidef_read_rule(const ApigouvField *at,
-									 ApigouvRawRule *raw);
+									 bool of_document, ApigouvRawRule *raw);
 extern int	apigouv_apidef_limit(const ApigouvField *object, const char *name,
 								 const ApigouvApi *api);
+
+/* ---- apidef_document.c: where documents come from ---- */
+
+extern void apigouv_apidef_read_documents(const ApigouvField *file,
+										  ApigouvApiFile *api);
 
 /* ---- apidef_column.c: columns and sources ---- */
 

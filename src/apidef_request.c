@@ -65,7 +65,7 @@ static const char *const rule_members[] = {
 };
 static const char *const verdicts[] = {
 	"rows", "no_row", "row", "retry", "unavailable", "refused", "token",
-	"quota", "error", NULL
+	"quota", "error", "dead_link", NULL
 };
 
 /* ---- columns ---- */
@@ -555,9 +555,12 @@ check_rule(const ApigouvField *at, const ApigouvReplyRule *rule)
 /*
  * apigouv_apidef_read_rule
  *		Read one reply rule; its set stays by names.
+ *
+ * of_document: the reply is to be a document, and has no columns to set.
  */
 void
-apigouv_apidef_read_rule(const ApigouvField *at, ApigouvRawRule *raw)
+apigouv_apidef_read_rule(const ApigouvField *at, bool of_document,
+						 ApigouvRawRule *raw)
 {
 	ApigouvReplyRule *rule = &raw->rule;
 
@@ -580,4 +583,9 @@ apigouv_apidef_read_rule(const ApigouvField *at, ApigouvRawRule *raw)
 	rule->hint = apigouv_field_text(at, "hint", APIGOUV_TEXT_PROSE);
 	read_set(at, raw);
 	check_rule(at, rule);
+	if (of_document && (raw->nset > 0 || rule->verdict == APIGOUV_REPLY_ROW))
+		apigouv_field_error(at, NULL, "a document has no columns to set");
+	if (!of_document && rule->verdict == APIGOUV_REPLY_DEAD_LINK)
+		apigouv_field_error(at, NULL, "\"%s\" is for documents only",
+							verdicts[rule->verdict]);
 }

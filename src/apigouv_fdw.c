@@ -36,6 +36,7 @@ char	   *apigouv_object = NULL;
 char	   *apigouv_recipient = NULL;
 char	   *apigouv_france_connect_token = NULL;
 bool		apigouv_enable_pushdown = true;
+bool		apigouv_fresh = false;
 int			apigouv_on_failure = APIGOUV_ON_FAILURE_ERROR;
 int			apigouv_cache_size = 64 * 1024;
 int			apigouv_keep_after_error_s = 60;
@@ -183,6 +184,11 @@ define_engine(void)
 static void
 define_caches(void)
 {
+	DefineCustomBoolVariable("apigouv_fdw.fresh",
+							 "Asks for data past the caches of the API, and past those kept here.",
+							 "A repetition within the transaction has the same reply.",
+							 &apigouv_fresh, false, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("apigouv_fdw.cache_size",
 							"Memory for the replies of a transaction.",
 							"Replies past it go to a temporary file; what a failed statement leaves is bounded by it as well.",

@@ -82,6 +82,7 @@ build_page(const ApigouvScanState *state, const ApigouvTask *task,
 	call.lookup = lookup;
 	call.size = page->size;
 	call.at = page->at;
+	call.fresh = state->fresh;
 	apigouv_request_build(state->options, &call, built);
 }
 

@@ -240,3 +240,33 @@ apigouv_budget_check(ApigouvScanState *state)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }
+
+void
+apigouv_budget_check_document(const char *server,
+							  const ApigouvQuotaLimits *limits, int64 made)
+{
+	bool		caches_only = apigouv_max_requests_per_query == 0;
+	int64		wait_ms;
+
+	if (apigouv_max_requests_per_query >= 0 &&
+		made >= apigouv_max_requests_per_query)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 caches_only
+				 ? errmsg("a document of foreign server \"%s\" needs a request, but only caches may be read",
+						  server)
+				 : errmsg("query needs more requests than allowed"),
+				 errdetail("Setting apigouv_fdw.max_requests_per_query is %d; this query has made %lld for documents of foreign server \"%s\".",
+						   apigouv_max_requests_per_query, (long long) made,
+						   server)));
+	if (apigouv_max_duration_ms < 0 || limits->n == 0)
+		return;
+	wait_ms = forecast(limits, 1) / 1000;
+	if (wait_ms > apigouv_max_duration_ms)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("query would take longer than allowed"),
+				 errdetail("Setting apigouv_fdw.max_duration_ms is %d ms; a request for a document of foreign server \"%s\" has to wait %lld ms under the limits of the API.",
+						   apigouv_max_duration_ms, server,
+						   (long long) wait_ms)));
+}

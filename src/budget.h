@@ -35,6 +35,15 @@ extern bool apigouv_budget_is_spent(const ApigouvScanState *state);
 extern void apigouv_budget_refuse(ApigouvScanState *state)
 			APIGOUV_NORETURN;
 
+/*
+ * Refuse a document when as many requests were made for documents as a query
+ * may make, or when the limits would make it wait for too long.  The same
+ * error.
+ */
+extern void apigouv_budget_check_document(const char *server,
+										  const ApigouvQuotaLimits *limits,
+										  int64 made);
+
 /* settings */
 extern int	apigouv_max_requests_per_query;
 extern int	apigouv_max_duration_ms;

@@ -79,6 +79,7 @@ extern char *apigouv_object;
 extern char *apigouv_recipient;
 extern char *apigouv_france_connect_token;	/* a secret */
 extern bool apigouv_enable_pushdown;
+extern bool apigouv_fresh;
 extern int	apigouv_on_failure;
 extern int	apigouv_cache_size; /* kB */
 extern int	apigouv_keep_after_error_s;

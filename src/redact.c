@@ -25,8 +25,48 @@
 /* Secrets remembered: as many as a backend is likely to use. */
 #define MAX_SECRETS 32
 
-static char *secrets[MAX_SECRETS];
-static int	next_secret = 0;
+/* Parts of links remembered: those of a document or two. */
+#define MAX_LINKS 16
+
+/* Shortest part of a link that tells something. */
+#define MIN_LINK_BYTES 8
+
+/* A ring of secrets: the newest take the places of the oldest. */
+typedef struct Ring
+{
+	int			size;
+	int			next;
+	char	   *secrets[MAX_SECRETS];
+} Ring;
+
+static Ring credentials = {.size = MAX_SECRETS};
+static Ring links = {.size = MAX_LINKS};
+
+/* Remember a secret of so many bytes, unless it is remembered. */
+static void
+remember(Ring *ring, const char *secret, size_t len)
+{
+	char	   *copy;
+	char	  **place;
+
+	for (int i = 0; i < ring->size; i++)
+	{
+		if (ring->secrets[i] != NULL && strlen(ring->secrets[i]) == len &&
+			memcmp(ring->secrets[i], secret, len) == 0)
+			return;
+	}
+	copy = MemoryContextAlloc(TopMemoryContext, len + 1);
+	memcpy(copy, secret, len);
+	copy[len] = '\0';
+	place = &ring->secrets[ring->next];
+	if (*place != NULL)
+	{
+		explicit_bzero(*place, strlen(*place));
+		pfree(*place);
+	}
+	*place = copy;
+	ring->next = (ring->next + 1) % ring->size;
+}
 
 /*
  * apigouv_redact_remember
@@ -35,38 +75,64 @@ static int	next_secret = 0;
 void
 apigouv_redact_remember(const char *secret)
 {
-	char	   *copy;
+	if (secret != NULL && *secret != '\0')
+		remember(&credentials, secret, strlen(secret));
+}
 
-	if (secret == NULL || *secret == '\0')
+/*
+ * apigouv_redact_remember_link
+ *		Let no text of an upstream repeat a link, nor its path, the end of its
+ *		path or its query: whoever knows the host could make the link of it.
+ *
+ * For the links of the last documents only.
+ */
+void
+apigouv_redact_remember_link(const char *url)
+{
+	const char *path = strstr(url, "://");
+	size_t		path_len;
+	const char *end;
+
+	path = path != NULL ? strchr(path + 3, '/') : NULL;
+	if (path == NULL)
 		return;
-	for (int i = 0; i < MAX_SECRETS; i++)
+	path_len = strcspn(path, "?");
+	for (end = path + path_len; end[-1] != '/'; end--)
+		;
+	if (path + path_len - end >= MIN_LINK_BYTES)
+		remember(&links, end, path + path_len - end);
+	if (path_len >= MIN_LINK_BYTES)
+		remember(&links, path, path_len);
+	if (strlen(path + path_len) >= MIN_LINK_BYTES)
 	{
-		if (secrets[i] != NULL && strcmp(secrets[i], secret) == 0)
-			return;
+		remember(&links, path, strlen(path));
+		remember(&links, path + path_len, strlen(path + path_len));
 	}
-	copy = MemoryContextStrdup(TopMemoryContext, secret);
-	if (secrets[next_secret] != NULL)
+}
+
+/* Length of a secret of a ring that starts here, the longest; or 0. */
+static size_t
+length_in(const Ring *ring, const char *text, const char *end)
+{
+	size_t		longest = 0;
+
+	for (int i = 0; i < ring->size; i++)
 	{
-		explicit_bzero(secrets[next_secret], strlen(secrets[next_secret]));
-		pfree(secrets[next_secret]);
+		size_t		len = ring->secrets[i] ? strlen(ring->secrets[i]) : 0;
+
+		if (len > longest && len <= (size_t) (end - text) &&
+			memcmp(text, ring->secrets[i], len) == 0)
+			longest = len;
 	}
-	secrets[next_secret] = copy;
-	next_secret = (next_secret + 1) % MAX_SECRETS;
+	return longest;
 }
 
 /* Length of a secret that starts here, or 0. */
 static size_t
 secret_length(const char *text, const char *end)
 {
-	for (int i = 0; i < MAX_SECRETS; i++)
-	{
-		size_t		len = secrets[i] ? strlen(secrets[i]) : 0;
-
-		if (len > 0 && len <= (size_t) (end - text) &&
-			memcmp(text, secrets[i], len) == 0)
-			return len;
-	}
-	return 0;
+	return Max(length_in(&credentials, text, end),
+			   length_in(&links, text, end));
 }
 
 /* Does a text hold a link? */

@@ -13,6 +13,7 @@
 
 extern char *apigouv_clean_text(const char *text, size_t len, size_t most);
 extern void apigouv_redact_remember(const char *secret);
+extern void apigouv_redact_remember_link(const char *url);
 extern bool apigouv_redact_has_link(const char *text);
 
 #endif							/* APIGOUV_REDACT_H */

@@ -527,9 +527,13 @@ apigouv_reply_request_id(const ApigouvTransfer *transfer)
 							  sizeof(transfer->request_id));
 }
 
-/* What an error's DETAIL says of a reply. */
-static char *
-detail_of(const ApigouvTransfer *transfer, const ApigouvJudgement *judgement)
+/*
+ * apigouv_reply_detail
+ *		What an error's DETAIL says of a reply, palloc'd.
+ */
+char *
+apigouv_reply_detail(const ApigouvTransfer *transfer,
+					 const ApigouvJudgement *judgement)
 {
 	StringInfoData buf;
 	const char *end;
@@ -596,6 +600,6 @@ apigouv_reply_raise(const ApigouvOptions *options, const ApigouvRoute *route,
 			 ? errmsg("foreign server \"%s\" is unavailable", server)
 			 : errmsg("foreign server \"%s\" answered with HTTP status %d",
 					  server, transfer->status),
-			 errdetail("%s", detail_of(transfer, judgement)),
+			 errdetail("%s", apigouv_reply_detail(transfer, judgement)),
 			 hint != NULL ? errhint("%s", hint) : 0));
 }

@@ -32,6 +32,8 @@ extern bool apigouv_reply_wants_retry(const ApigouvApi *api,
 extern char *apigouv_reply_request_id(const ApigouvTransfer *transfer);
 extern char *apigouv_reply_describe(const ApigouvTransfer *transfer,
 									const ApigouvJudgement *judgement);
+extern char *apigouv_reply_detail(const ApigouvTransfer *transfer,
+								  const ApigouvJudgement *judgement);
 extern void apigouv_reply_raise(const ApigouvOptions *options,
 								const ApigouvRoute *route, Oid userid,
 								const ApigouvTransfer *transfer,

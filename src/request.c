@@ -204,7 +204,7 @@ build_body(const ApigouvCall *call)
 	return body.data;
 }
 
-/* Headers: the API's fixed ones, then the call's parameters. */
+/* Headers: the API's fixed ones, what asks past its caches, parameters. */
 static List *
 build_headers(const ApigouvOptions *options, const ApigouvCall *call,
 			  bool post)
@@ -215,6 +215,10 @@ build_headers(const ApigouvOptions *options, const ApigouvCall *call,
 		headers = lappend(headers,
 						  psprintf("%s: %s", options->api->headers[i].name,
 								   options->api->headers[i].value));
+	for (int i = 0; call->fresh && i < options->api->nfresh; i++)
+		headers = lappend(headers,
+						  psprintf("%s: %s", options->api->fresh[i].name,
+								   options->api->fresh[i].value));
 	for (int i = 0; i < call->route->nparams; i++)
 	{
 		const ApigouvParam *param = &call->route->params[i];
@@ -253,6 +257,7 @@ apigouv_request_build(const ApigouvOptions *options, const ApigouvCall *call,
 	built->target = url.data + strlen(options->base_url);
 	built->body = built->post ? build_body(call) : NULL;
 	built->headers = build_headers(options, call, built->post);
+	built->fresh = call->fresh;
 	built->limit = call->lookup ? call->route->lookup.limit
 		: call->route->limit;
 }

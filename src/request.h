@@ -21,6 +21,7 @@ typedef struct ApigouvCall
 	bool		lookup;			/* the route's first request */
 	int			size;			/* rows asked for; 0 = not paged */
 	int			at;				/* offset, or page number */
+	bool		fresh;			/* past the caches of the upstream, and ours */
 } ApigouvCall;
 
 /* A request, ready but for its authentication. */
@@ -32,6 +33,7 @@ typedef struct ApigouvBuilt
 	char	   *body;			/* NULL for GET */
 	List	   *headers;		/* of "Name: value" */
 	int			limit;			/* index in api->limits, -1 = none */
+	bool		fresh;			/* no cache but the transaction's may answer */
 } ApigouvBuilt;
 
 /* Writes what stands at a place of a path, given the parameter's position. */

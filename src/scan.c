@@ -173,6 +173,7 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 	state->rel = node->ss.ss_currentRelation;
 	state->userid = OidIsValid(role) ? role : GetUserId();
 	state->options = apigouv_option_table(RelationGetRelid(state->rel));
+	state->fresh = apigouv_fresh;
 	apigouv_qual_map_columns(RelationGetRelid(state->rel),
 							 state->options->table, &state->map);
 	read_plan(state, (ForeignScan *) node->ss.ps.plan);

@@ -116,6 +116,7 @@ typedef struct ApigouvScanState
 	ApigouvScanBinding *constants;
 	const char *missing;		/* key column without a value, or empty */
 	bool		may_stop_early;
+	bool		fresh;			/* setting apigouv_fdw.fresh, when it began */
 	int			first_rows;		/* wanted at first; 0 = all */
 	double		foreseen;		/* requests */
 	List	   *exprs;			/* of Expr */

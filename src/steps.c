@@ -129,8 +129,8 @@ find_list(const char *name)
 	{
 		char	   *directory = apigouv_apidef_directory();
 
-		shared = apigouv_apidef_load(directory, SHARED_FILE, true, build_shared,
-									 NULL);
+		shared = apigouv_apidef_load(directory, SHARED_FILE, true,
+									 build_shared, NULL);
 		if (shared == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_CONFIG_FILE_ERROR),

@@ -288,7 +288,8 @@ keep_replies(bool failed)
 
 		if (reply->forgotten || reply->transfer == NULL ||
 			reply->kept_epoch != apigouv_kept_epoch() ||
-			!reply->route->may_be_kept || !apigouv_body_is_whole(reply) ||
+			!reply->route->may_be_kept || reply->fresh ||
+			!apigouv_body_is_whole(reply) ||
 			reply->origin == APIGOUV_RING_SHARED ||
 			(reply->origin == APIGOUV_RING_SENT && !failed))
 			continue;
@@ -572,8 +573,10 @@ make_key(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 	ListCell   *lc;
 
 	initStringInfo(&key);
-	appendStringInfo(&key, "%u %u " UINT64_FORMAT " %s %s", options->serverid,
-					 secrets->umid, apigouv_token_identity(secrets),
+	appendStringInfo(&key, "%u %u " UINT64_FORMAT "%s %s %s",
+					 options->serverid, secrets->umid,
+					 apigouv_token_identity(secrets),
+					 built->fresh ? " fresh" : "",
 					 built->post ? "POST" : "GET", built->url);
 	foreach(lc, built->headers)
 		appendStringInfo(&key, "\n%s", (char *) lfirst(lc));
@@ -637,6 +640,7 @@ find_kept(ApigouvReply *reply, const ApigouvReply *before)
 	ApigouvSaved saved;
 
 	if (apigouv_keep_after_error_s == 0 || !reply->route->may_be_kept ||
+		reply->fresh ||
 		(before != NULL && before->origin != APIGOUV_RING_KEPT) ||
 		!apigouv_kept_take(reply->key, &saved, &reply->kept_since))
 		return false;
@@ -706,8 +710,9 @@ bring(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 {
 	const ApigouvReply *first = read->first;
 
+	reply->fresh = built->fresh;
 	reply->has_name = options->cache_ttl_s > 0 &&
-		reply->route->may_be_kept &&
+		reply->route->may_be_kept && !reply->fresh &&
 		apigouv_shared_name(options, secrets, built, &reply->name);
 	if (first != NULL && first->set != NULL)
 		return reply->has_name && find_next(reply, options, first);
@@ -788,10 +793,11 @@ apigouv_cache_has(const ApigouvOptions *options,
 
 	found = cache != NULL &&
 		hash_search(cache, &key, HASH_FIND, NULL) != NULL;
-	if (!found && route->may_be_kept && apigouv_keep_after_error_s > 0)
+	if (!found && route->may_be_kept && !built->fresh &&
+		apigouv_keep_after_error_s > 0)
 		found = apigouv_kept_has(key);
 	pfree(key);
-	if (found || !route->may_be_kept ||
+	if (found || !route->may_be_kept || built->fresh ||
 		options->cache_ttl_s <= 0 ||
 		!apigouv_shared_name(options, secrets, built, &name))
 		return found;

@@ -40,6 +40,7 @@ typedef struct ApigouvReply
 	SubTransactionId subid;		/* that asked first */
 	int			users;			/* memory contexts that hold it */
 	dlist_node	node;			/* if is_nested */
+	bool		fresh;			/* of this transaction only */
 	bool		is_nested;		/* its subtransaction has not ended */
 	bool		suspect;		/* its subtransaction aborted meanwhile */
 

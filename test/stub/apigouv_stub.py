@@ -61,8 +61,6 @@ class Stub:
     def answer(self, request):
         if request.path.startswith("/_stub/"):
             return self.control.handle(request)
-        if request.path.startswith("/_documents/"):
-            return Response(200, b"%PDF-1.4\n% document of the local API server\n%%EOF\n", "application/pdf")
         name = request.path.split("/", 2)[1]
         if name not in APIS:
             return Response(404, b"no such API here\n", "text/plain")

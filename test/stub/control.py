@@ -25,6 +25,7 @@ DEFAULT_OPTIONS = {
     "gzip": False,            # marche_inclusion: a proxy that compresses
     "token_lifetime_s": 1499,  # marche_travail: life of the tokens to come
     "expire_tokens": False,   # marche_travail: true ends the tokens given so far, once
+    "expire_documents": False,  # entreprise: true ends the links to documents given so far, once
 }
 
 

@@ -9,6 +9,7 @@ number has one drawn from its digits (`outcome`).
 import re
 import time
 
+from documents import Files
 from httpd import Response, dumps
 from population import FIXED_SIRENS, Paged, companies, is_siren, is_siret, siren_of, siret_of
 from tokens import by_value
@@ -131,6 +132,7 @@ class Entreprise:
         self.strict = strict
         self.factor = factor       # of the documented limits
         self.tokens = by_value("entreprise")
+        self.files = Files()
         self.company = {company.siren: company for company in companies(count + Paged.SPARE, seed)}
         self.reset()
 
@@ -146,7 +148,10 @@ class Entreprise:
             response = Response(200, b"")
             response.action = "close"
             return response
-        open_reply = self.open_routes(path, request)
+        if self.control.options["expire_documents"]:
+            self.control.options["expire_documents"] = False
+            self.files.expire()
+        open_reply = self.files.answer(path, self.base(request)) or self.open_routes(path, request)
         if open_reply is not None:
             return open_reply
         operation, version, key = self.route(path)
@@ -183,6 +188,10 @@ class Entreprise:
         if lock is not None:
             response.on_end.append(lambda: self.running.pop(lock, None))
         return response
+
+    @staticmethod
+    def base(request):
+        return f"http://{request.host}/entreprise"
 
     @staticmethod
     def route(path):
@@ -273,7 +282,8 @@ class Entreprise:
             status, code, retry_in = DOWN[operation.name]
             raise Refused(status, [code], meta=meta | ({"retry_in": retry_in} if retry_in else {}))
         self.number = int(key[:8])
-        self.documents = f"http://{request.host}/_documents/{operation.name}-{key}.pdf"
+        self.documents = self.files.link(f"{operation.name}-{key}", self.base(request),
+                                         "no-cache" in request.header("cache-control"))
         value = getattr(self, operation.name)(key, found, meta)
         if value is None:
             raise Refused(404, [operation.provider + "003"], meta=meta)

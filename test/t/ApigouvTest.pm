@@ -341,7 +341,7 @@ sub new_cluster
 # limits too (--limit-factor).
 my %generous = (
 	entreprise => [qw(json documents attestation_fiscale cibtp urssaf inpi_rne_extrait
-		inpi_rne_beneficiaires inpi_rne_actes gip_mds ip)],
+		inpi_rne_beneficiaires inpi_rne_actes gip_mds fichiers ip)],
 	marche_travail => ['appels']);
 
 my %paths = (
