@@ -22,6 +22,9 @@ my $tensions =
   "SELECT niveau FROM marche_travail.marche_travail_tensions"
   . " WHERE code_type_territoire = 'REG' AND code_territoire = '53'"
   . " AND code_rome = 'D1102' AND derniere_periode";
+# the definition's address, which is replaced by the server's
+my $document = "SELECT length(apigouv_document('entreprise',"
+  . " 'https://entreprise.api.gouv.fr/proxy/inpi/download/pdf'))";
 my $attestations = "SELECT statut FROM entreprise.entreprise_attestations WHERE siret = '$siret'";
 my $token_path = '/connexion/oauth2/access_token';
 
@@ -122,7 +125,13 @@ my @stages = (
 		{ stub => [ { action => 'stall', times => -1 } ] }, in_flight_of(2) ],
 	[ 'the scopes of a token', $attestations,
 		{ api => 'entreprise', stub => [ { path => '/privileges', action => 'stall', times => -1 } ] },
-		in_flight_of(1, path => '/privileges') ]);
+		in_flight_of(1, path => '/privileges') ],
+	[ 'a document', $document,
+		{ api => 'entreprise', stub => [ { path => '/proxy/*', action => 'stall', times => -1 } ] },
+		in_flight_of(1, path => qr{^/proxy/inpi}) ],
+	[ 'the rest of a document', $document,
+		{ api => 'entreprise', stub => [ { path => '/proxy/files/*', action => 'stall_body', times => -1 } ] },
+		in_flight_of(1, path => qr{^/proxy/files}) ]);
 
 # All of them but those that this cluster has no means for.
 sub all_stages
