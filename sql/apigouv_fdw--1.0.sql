@@ -198,6 +198,102 @@ LANGUAGE C VOLATILE STRICT;
 COMMENT ON FUNCTION apigouv_comment_tables(name)
 	IS 'Comment the foreign tables of a schema and their columns from the API definitions; how many comments have changed';
 
+CREATE FUNCTION apigouv_create_structures_inclusion(marche regclass, data regclass,
+	view_name name DEFAULT 'structures_inclusion', view_schema name DEFAULT current_schema())
+RETURNS regclass
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	-- name, type, comment; the same of each: column of the definition, how it gives the value
+	common CONSTANT text[] := ARRAY[
+		['id', 'text', 'Identifiant de la structure chez son origine',
+			'id', '%s::text', 'id', '%s::text'],
+		['nom', 'text', 'Nom de la structure ; sur le Marché, sa raison sociale',
+			'name', '%s::text', 'nom', '%s::text'],
+		['siret', 'text', 'SIRET de l''établissement ; plusieurs structures peuvent le partager',
+			'siret', '%s::text', 'siret', '%s::text'],
+		['siren', 'text', 'SIREN de l''entreprise',
+			'siren', '%s::text', 'siren', '%s::text'],
+		['type', 'text', 'Type de structure (EI, ACI, ESAT...) ; NULL pour data·inclusion, voir reseaux',
+			'kind', '%s::text', '', '%s::text'],
+		['adresse', 'text', 'Numéro et voie',
+			'address', '%s::text', 'adresse', '%s::text'],
+		['code_postal', 'text', 'Code postal',
+			'post_code', '%s::text', 'code_postal', '%s::text'],
+		['commune', 'text', 'Nom de la commune',
+			'city', '%s::text', 'commune', '%s::text'],
+		['code_commune', 'text', 'Code Insee de la commune ; NULL pour le Marché, qui ne le donne pas',
+			'', '%s::text', 'code_commune', '%s::text'],
+		['code_departement', 'text', 'Code Insee du département',
+			'code_departement', '%s::text', 'code_departement', '%s::text'],
+		['code_region', 'text', 'Code Insee de la région',
+			'code_region', '%s::text', 'code_region', '%s::text'],
+		['longitude', 'float8', 'Longitude ; NULL pour le Marché, qui ne la donne pas',
+			'', '%s::float8', 'longitude', '%s::float8'],
+		['latitude', 'float8', 'Latitude ; NULL pour le Marché, qui ne la donne pas',
+			'', '%s::float8', 'latitude', '%s::float8'],
+		['site_web', 'text', 'Site internet',
+			'contact_website', '%s::text', 'site_web', '%s::text'],
+		['reseaux', 'text[]', 'Réseaux, par leurs identifiants chez l''origine',
+			'networks_slugs', '%s::text[]', 'reseaux_porteurs', '%s::text[]'],
+		['est_active', 'boolean', 'Structure active ; NULL pour data·inclusion, qui ne le dit pas',
+			'is_active', '%s::boolean', '', '%s::boolean'],
+		['date_maj', 'date', 'Jour de la dernière mise à jour chez l''origine, à Paris',
+			'updated_at', '(%s::timestamptz AT TIME ZONE ''Europe/Paris'')::date', 'date_maj', '%s::date'],
+		['obtenu_le', 'timestamptz', 'Date et heure de la réponse de l''API',
+			'obtenu_le', '%s::timestamptz', 'obtenu_le', '%s::timestamptz']];
+	apis CONSTANT text[] := ARRAY['marche_inclusion', 'data_inclusion'];
+	relations CONSTANT regclass[] := ARRAY[marche, data];
+	branches text[] := '{}';
+	outputs text;
+	made regclass;
+BEGIN
+	IF marche IS NULL OR data IS NULL OR view_name IS NULL OR view_schema IS NULL THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'foreign tables, name and schema of the view must be given';
+	END IF;
+	FOR i IN 1 .. 2 LOOP
+		PERFORM FROM pg_foreign_table AS t
+			JOIN pg_foreign_server AS s ON s.oid = t.ftserver
+			JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
+			JOIN pg_proc AS h ON h.oid = w.fdwhandler
+			JOIN pg_class AS c ON c.oid = t.ftrelid
+		WHERE t.ftrelid = relations[i] AND h.proname = 'apigouv_fdw_handler'
+			AND EXISTS (SELECT FROM pg_options_to_table(s.srvoptions) AS o
+				WHERE o.option_name = 'api' AND o.option_value = apis[i])
+			AND coalesce((SELECT o.option_value FROM pg_options_to_table(t.ftoptions) AS o
+				WHERE o.option_name = 'table'), c.relname) = 'structures';
+		IF NOT FOUND THEN
+			RAISE wrong_object_type USING
+				MESSAGE = format('"%s" is not the foreign table of table "structures" of API "%s"', relations[i], apis[i]);
+		END IF;
+		-- a column is found by its name in the definition
+		SELECT string_agg(format(common[n][3 + 2 * i], coalesce('t.' || quote_ident(a.attname), 'NULL'))
+				|| ' AS ' || quote_ident(common[n][1]), ', ' ORDER BY n)
+			INTO outputs
+			FROM generate_series(1, array_length(common, 1)) AS n
+				LEFT JOIN LATERAL (SELECT c.attname FROM pg_attribute AS c
+					WHERE c.attrelid = relations[i] AND c.attnum > 0 AND NOT c.attisdropped
+						AND coalesce((SELECT o.option_value FROM pg_options_to_table(c.attfdwoptions) AS o
+							WHERE o.option_name = 'column'), c.attname) = common[n][2 + 2 * i]
+					LIMIT 1) AS a ON true;
+		branches := branches || format('SELECT %L::text AS origine, %s FROM %s AS t', apis[i], outputs, relations[i]);
+	END LOOP;
+	EXECUTE format('CREATE VIEW %I.%I AS %s', view_schema, view_name, array_to_string(branches, ' UNION ALL '));
+	made := to_regclass(format('%I.%I', view_schema, view_name));
+	EXECUTE format('COMMENT ON VIEW %s IS %L', made,
+		'Structures du Marché de l''inclusion et de data·inclusion, leurs colonnes communes. La même structure peut venir des deux.');
+	EXECUTE format('COMMENT ON COLUMN %s.origine IS %L', made, 'API d''où vient la ligne : marche_inclusion ou data_inclusion');
+	FOR n IN 1 .. array_length(common, 1) LOOP
+		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', made, common[n][1], common[n][3]);
+	END LOOP;
+	RETURN made;
+END
+$$;
+
+COMMENT ON FUNCTION apigouv_create_structures_inclusion(regclass, regclass, name, name)
+	IS 'Make a view that unites the tables "structures" of the two inclusion APIs';
+
 CREATE FUNCTION apigouv_comment_imported()
 RETURNS event_trigger
 AS 'MODULE_PATHNAME'
