@@ -205,47 +205,31 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	-- name, type, comment; the same of each: column of the definition, how it gives the value
+	-- name; of each API, the column of its definition (none: NULL) and how it gives the value
 	common CONSTANT text[] := ARRAY[
-		['id', 'text', 'Identifiant de la structure chez son origine',
-			'id', '%s::text', 'id', '%s::text'],
-		['nom', 'text', 'Nom de la structure ; sur le Marché, sa raison sociale',
-			'name', '%s::text', 'nom', '%s::text'],
-		['siret', 'text', 'SIRET de l''établissement ; plusieurs structures peuvent le partager',
-			'siret', '%s::text', 'siret', '%s::text'],
-		['siren', 'text', 'SIREN de l''entreprise',
-			'siren', '%s::text', 'siren', '%s::text'],
-		['type', 'text', 'Type de structure (EI, ACI, ESAT...) ; NULL pour data·inclusion, voir reseaux',
-			'kind', '%s::text', '', '%s::text'],
-		['adresse', 'text', 'Numéro et voie',
-			'address', '%s::text', 'adresse', '%s::text'],
-		['code_postal', 'text', 'Code postal',
-			'post_code', '%s::text', 'code_postal', '%s::text'],
-		['commune', 'text', 'Nom de la commune',
-			'city', '%s::text', 'commune', '%s::text'],
-		['code_commune', 'text', 'Code Insee de la commune ; NULL pour le Marché, qui ne le donne pas',
-			'', '%s::text', 'code_commune', '%s::text'],
-		['code_departement', 'text', 'Code Insee du département',
-			'code_departement', '%s::text', 'code_departement', '%s::text'],
-		['code_region', 'text', 'Code Insee de la région',
-			'code_region', '%s::text', 'code_region', '%s::text'],
-		['longitude', 'float8', 'Longitude ; NULL pour le Marché, qui ne la donne pas',
-			'', '%s::float8', 'longitude', '%s::float8'],
-		['latitude', 'float8', 'Latitude ; NULL pour le Marché, qui ne la donne pas',
-			'', '%s::float8', 'latitude', '%s::float8'],
-		['site_web', 'text', 'Site internet',
-			'contact_website', '%s::text', 'site_web', '%s::text'],
-		['reseaux', 'text[]', 'Réseaux, par leurs identifiants chez l''origine',
-			'networks_slugs', '%s::text[]', 'reseaux_porteurs', '%s::text[]'],
-		['est_active', 'boolean', 'Structure active ; NULL pour data·inclusion, qui ne le dit pas',
-			'is_active', '%s::boolean', '', '%s::boolean'],
-		['date_maj', 'date', 'Jour de la dernière mise à jour chez l''origine, à Paris',
-			'updated_at', '(%s::timestamptz AT TIME ZONE ''Europe/Paris'')::date', 'date_maj', '%s::date'],
-		['obtenu_le', 'timestamptz', 'Date et heure de la réponse de l''API',
-			'obtenu_le', '%s::timestamptz', 'obtenu_le', '%s::timestamptz']];
+		['id', 'id', '%s::text', 'id', '%s::text'],
+		['nom', 'name', '%s::text', 'nom', '%s::text'],
+		['siret', 'siret', '%s::text', 'siret', '%s::text'],
+		['siren', 'siren', '%s::text', 'siren', '%s::text'],
+		['type', 'kind', '%s::text', '', '%s::text'],
+		['adresse', 'address', '%s::text', 'adresse', '%s::text'],
+		['code_postal', 'post_code', '%s::text', 'code_postal', '%s::text'],
+		['commune', 'city', '%s::text', 'commune', '%s::text'],
+		['code_commune', '', '%s::text', 'code_commune', '%s::text'],
+		['code_departement', 'code_departement', '%s::text', 'code_departement', '%s::text'],
+		['code_region', 'code_region', '%s::text', 'code_region', '%s::text'],
+		['longitude', '', '%s::float8', 'longitude', '%s::float8'],
+		['latitude', '', '%s::float8', 'latitude', '%s::float8'],
+		['site_web', 'contact_website', '%s::text', 'site_web', '%s::text'],
+		['reseaux', 'networks_slugs', '%s::text[]', 'reseaux_porteurs', '%s::text[]'],
+		['est_active', 'is_active', '%s::boolean', '', '%s::boolean'],
+		['date_maj', 'updated_at', '(%s::timestamptz AT TIME ZONE ''Europe/Paris'')::date', 'date_maj', '%s::date'],
+		['obtenu_le', 'obtenu_le', '%s::timestamptz', 'obtenu_le', '%s::timestamptz']];
 	apis CONSTANT text[] := ARRAY['marche_inclusion', 'data_inclusion'];
 	relations CONSTANT regclass[] := ARRAY[marche, data];
 	branches text[] := '{}';
+	comments text[] := array_fill(''::text, ARRAY[array_length(common, 1)]);
+	place smallint;
 	outputs text;
 	made regclass;
 BEGIN
@@ -267,25 +251,29 @@ BEGIN
 			RAISE wrong_object_type USING
 				MESSAGE = format('"%s" is not the foreign table of table "structures" of API "%s"', relations[i], apis[i]);
 		END IF;
-		-- a column is found by its name in the definition
-		SELECT string_agg(format(common[n][3 + 2 * i], coalesce('t.' || quote_ident(a.attname), 'NULL'))
-				|| ' AS ' || quote_ident(common[n][1]), ', ' ORDER BY n)
-			INTO outputs
-			FROM generate_series(1, array_length(common, 1)) AS n
-				LEFT JOIN LATERAL (SELECT c.attname FROM pg_attribute AS c
-					WHERE c.attrelid = relations[i] AND c.attnum > 0 AND NOT c.attisdropped
-						AND coalesce((SELECT o.option_value FROM pg_options_to_table(c.attfdwoptions) AS o
-							WHERE o.option_name = 'column'), c.attname) = common[n][2 + 2 * i]
-					LIMIT 1) AS a ON true;
-		branches := branches || format('SELECT %L::text AS origine, %s FROM %s AS t', apis[i], outputs, relations[i]);
+		outputs := format('SELECT %L::text AS origine', apis[i]);
+		FOR n IN 1 .. array_length(common, 1) LOOP
+			-- the first column that the definition knows by this name
+			SELECT a.attnum INTO place FROM pg_attribute AS a
+			WHERE a.attrelid = relations[i] AND a.attnum > 0 AND NOT a.attisdropped
+				AND coalesce((SELECT o.option_value FROM pg_options_to_table(a.attfdwoptions) AS o
+					WHERE o.option_name = 'column'), a.attname) = common[n][2 * i]
+			ORDER BY a.attnum LIMIT 1;
+			outputs := outputs || ', ' || format(common[n][2 * i + 1], coalesce((SELECT 't.' || quote_ident(a.attname)
+				FROM pg_attribute AS a WHERE a.attrelid = relations[i] AND a.attnum = place), 'NULL'))
+				|| ' AS ' || quote_ident(common[n][1]);
+			comments[n] := concat_ws(' / ', nullif(comments[n], ''),
+				apis[i] || ' : ' || coalesce(col_description(relations[i], place), CASE WHEN place IS NULL THEN 'NULL' END));
+		END LOOP;
+		branches := branches || (outputs || format(' FROM %s AS t', relations[i]));
 	END LOOP;
 	EXECUTE format('CREATE VIEW %I.%I AS %s', view_schema, view_name, array_to_string(branches, ' UNION ALL '));
 	made := to_regclass(format('%I.%I', view_schema, view_name));
 	EXECUTE format('COMMENT ON VIEW %s IS %L', made,
-		'Structures du Marché de l''inclusion et de data·inclusion, leurs colonnes communes. La même structure peut venir des deux.');
-	EXECUTE format('COMMENT ON COLUMN %s.origine IS %L', made, 'API d''où vient la ligne : marche_inclusion ou data_inclusion');
+		'Structures de marche_inclusion et de data_inclusion : leurs colonnes communes');
+	EXECUTE format('COMMENT ON COLUMN %s.origine IS %L', made, 'API de la ligne : marche_inclusion ou data_inclusion');
 	FOR n IN 1 .. array_length(common, 1) LOOP
-		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', made, common[n][1], common[n][3]);
+		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', made, common[n][1], nullif(comments[n], ''));
 	END LOOP;
 	RETURN made;
 END

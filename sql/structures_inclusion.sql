@@ -5,7 +5,8 @@ SELECT apigouv_create_structures_inclusion('marche_inclusion.structures', 'data_
 -- ====================================================================
 -- One view of both tables: the columns that they share
 -- ====================================================================
-SELECT attname, format_type(atttypid, atttypmod) AS type, left(col_description(attrelid, attnum), 40) AS comment
+SELECT attname, format_type(atttypid, atttypmod) AS type,
+	col_description(attrelid, attnum) ~ '^marche_inclusion : .+ / data_inclusion : .+' AS tells_both
 FROM pg_attribute WHERE attrelid = 'essai.structures_inclusion'::regclass AND attnum > 0 ORDER BY attnum;
 SELECT left(obj_description('essai.structures_inclusion'::regclass, 'pg_class'), 40);
 \! $sent count > /dev/null

@@ -184,9 +184,15 @@ read_text(const char *directory, const char *file, size_t *len)
 	text = palloc(status.st_size + 1);
 	*len = fread(text, 1, status.st_size, stream);
 	if (ferror(stream))
+	{
+		int			save_errno = errno;
+
+		FreeFile(stream);
+		errno = save_errno;
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read API definition \"%s\": %m", file)));
+	}
 	FreeFile(stream);
 	text[*len] = '\0';
 	return text;

@@ -130,4 +130,16 @@ is("$result->{out}" . requests(path => qr/slug/), '0',
 	'a key that is no UTF-8: no row, no request')
   or diag($result->{err});
 
+# ===================================================================
+# The extension itself, where most of its French cannot be written
+# ===================================================================
+$node->safe_psql('postgres', "CREATE DATABASE koi8r TEMPLATE template0 ENCODING 'KOI8R' LOCALE 'C'");
+create_apis($node, 'koi8r', qw(marche_inclusion data_inclusion));
+$session = session($node, db => 'koi8r');
+is($session->value('SELECT count(error) FROM apigouv_tables'), 0, 'KOI8R: every definition is listed');
+is($session->value("SELECT col_description('marche_inclusion.structures'::regclass, 11)"),
+	'Adresse d\'une page de r?seau social.', 'comments have "?" for what it lacks');
+is($session->value("SELECT apigouv_create_structures_inclusion('marche_inclusion.structures', 'data_inclusion.structures')"),
+	'structures_inclusion', 'the view of structures');
+
 done_testing();
