@@ -397,6 +397,18 @@ class Entreprise(Case):
         self.assertEqual(self.company("/v3/ping").status, 200)
         self.assertEqual(self.company("/ping/nobody").status, 404)
 
+    def test_documents(self):
+        def link(**headers):
+            path = f"/v4/urssaf/unites_legales/{siren_of(301)}/attestation_vigilance"
+            return urllib.parse.urlsplit(self.company(path, headers=headers).json["data"]["document_url"]).path
+        first = link()
+        self.assertEqual(self.stub.call(first).body[:5], b"%PDF-")
+        self.stub.control("options", {"expire_documents": True})
+        self.assertEqual((self.stub.call(link()).status, link()), (404, first))
+        self.assertEqual(self.stub.call(link(**{"Cache-Control": "no-cache"})).status, 200)
+        step = self.stub.call("/entreprise/proxy/inpi/download/pdf").json["data"]["document_url"]
+        self.assertEqual(self.stub.call(urllib.parse.urlsplit(step).path).headers["content-type"], "application/pdf")
+
     def test_identical_calls_at_once(self):
         self.stub.control("latency", {"ms": 200})
         path = f"/v3/fntp/unites_legales/{siren_of(301)}/carte_professionnelle_travaux_publics"
