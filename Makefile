@@ -17,8 +17,8 @@ DOCS = doc/reference.md
 
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
-	quals_casts prepared region routes auth key_types union union_restrict purpose inputs limits \
-	tensions paging paging_changes nested rescan joins explain types documents catalogue comments \
+	quals_casts prepared region routes auth key_types personal union union_restrict purpose inputs \
+	limits tensions paging paging_changes nested rescan joins explain types documents catalogue comments \
 	structures_inclusion
 TAP_TESTS = 1
 

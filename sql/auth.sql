@@ -93,6 +93,22 @@ RESET apigouv_fdw.max_duration_ms;
 \! $sent count
 
 -- ====================================================================
+-- Each person's token is counted alone, whatever the server's authorisation
+-- ====================================================================
+ALTER SERVER personnes OPTIONS (ADD limits 'json=1/60s', ADD limit_identity 'mairie', ADD quota_wait_ms '1');
+SELECT apigouv_quota_forget() AS forgotten \gset
+\! $personnes
+SELECT statut FROM personnes.france_connect;
+SELECT state, message FROM failure('SELECT statut FROM personnes.france_connect WHERE annee = 2024');
+SET apigouv_fdw.france_connect_token = 'jeton-de-Dominique';
+SELECT statut FROM personnes.france_connect;
+SELECT statut FROM personnes.sources WHERE source = 'identite';
+SELECT state, message FROM failure('SELECT statut FROM personnes.sources WHERE source = ''identite''');
+\! $sent count
+ALTER SERVER personnes OPTIONS (DROP limits, DROP limit_identity, DROP quota_wait_ms);
+SET apigouv_fdw.france_connect_token = 'jeton-de-Camille';
+
+-- ====================================================================
 -- Replies without token may be kept for the cluster, those of a person never
 -- ====================================================================
 ALTER SERVER personnes OPTIONS (ADD cache_ttl_s '60');

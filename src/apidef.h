@@ -336,6 +336,8 @@ typedef struct ApigouvRoute
 	double		rows_per_request;
 	bool		exact;
 	bool		keyed;			/* has a required parameter fed by a column */
+	bool		is_personal;	/* what is asked or answered is about a
+								 * person: no message tells it */
 	bool		may_be_kept;	/* replies hold neither personal data nor
 								 * secrets: they may leave memory */
 } ApigouvRoute;

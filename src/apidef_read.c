@@ -805,8 +805,15 @@ mark_keepable_routes(ApigouvTable *table)
 	{
 		ApigouvRoute *route = &table->routes[i];
 
-		route->may_be_kept = !table->personal_data && !table->holds_secrets &&
-			route->auth != APIGOUV_ROUTE_AUTH_SESSION;
+		route->is_personal = table->personal_data ||
+			route->auth == APIGOUV_ROUTE_AUTH_SESSION;
+		for (int j = 0; j < route->nparams; j++)
+		{
+			if (route->params[j].column >= 0 &&
+				table->columns[route->params[j].column].personal)
+				route->is_personal = true;
+		}
+		route->may_be_kept = !route->is_personal && !table->holds_secrets;
 		for (int j = 0; j < table->ncolumns; j++)
 		{
 			if (table->columns[j].personal &&

@@ -192,7 +192,8 @@ read_step(const ApigouvField *at, ApigouvStep *step)
 
 	step->kind = (ApigouvStepKind) kind;
 	takes_rest = step->kind == APIGOUV_STEP_LEFT ||
-		step->kind == APIGOUV_STEP_PAD || step->kind == APIGOUV_STEP_MAP || step->kind == APIGOUV_STEP_MATCHES;
+		step->kind == APIGOUV_STEP_PAD || step->kind == APIGOUV_STEP_MAP ||
+		step->kind == APIGOUV_STEP_MATCHES;
 	if (takes_rest != (rest != NULL) || (rest != NULL && *rest == '\0'))
 		apigouv_field_error(at, NULL, "step \"%s\" %s", word,
 							takes_rest ? "needs a value" : "takes no value");

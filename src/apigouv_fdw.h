@@ -34,7 +34,13 @@ enum ApigouvPlanItem
 	 */
 	APIGOUV_PLAN_MISSING,
 	/* Float: requests foreseen */
-	APIGOUV_PLAN_REQUESTS
+	APIGOUV_PLAN_REQUESTS,
+
+	/*
+	 * Integer: conditions that the scan checks itself, so that EXPLAIN does
+	 * not show them: the last of fdw_exprs and of fdw_recheck_quals
+	 */
+	APIGOUV_PLAN_HIDDEN
 };
 
 /* No route takes the conditions together, and no column is to blame. */

@@ -20,6 +20,7 @@
 
 #include <math.h>
 
+#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
@@ -90,6 +91,38 @@ float8_text(double value)
 }
 
 /*
+ * utf8_text
+ *		A text of the server's in UTF-8, NULL when it has no such form.
+ *
+ * Not as an error, which would quote its bytes, and stop a join at one row.
+ */
+static char *
+utf8_text(char *text)
+{
+	int			len = strlen(text);
+	int			encoding = GetDatabaseEncoding();
+	int			room = len * MAX_CONVERSION_GROWTH + 1;
+	Oid			conversion;
+	char	   *utf8;
+
+	if (encoding == PG_UTF8)
+		return text;
+	if (encoding == PG_SQL_ASCII)
+		return pg_encoding_verifymbstr(PG_UTF8, text, len) == len ? text
+			: NULL;
+	conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(conversion))
+		return NULL;
+	utf8 = palloc(room);
+	if (pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
+									  (unsigned char *) text, len,
+									  (unsigned char *) utf8, room,
+									  true) != len)
+		return NULL;
+	return utf8;
+}
+
+/*
  * value_text
  *		Text of one SQL value in UTF-8, or NULL when no API could read it.
  */
@@ -118,7 +151,7 @@ value_text(Datum value, Oid type)
 	if (getBaseType(type) == NUMERICOID && !isdigit((unsigned char) *text) &&
 		*text != '-')
 		return NULL;			/* NaN, Infinity */
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
+	return utf8_text(text);
 }
 
 /*

@@ -5,8 +5,9 @@
  *
  * Route, request and conditions sent come with VERBOSE; so do the requests
  * foreseen and the least time that the API's limits impose on them.  ANALYZE
- * adds what was done.  Values that the user typed are shown; tokens are not
- * part of a request here, so none can appear.
+ * adds what was done.  Values that the user typed are shown, unless they are
+ * compared with personal data; tokens are not part of a request here, so none
+ * can appear.
  *
  *-------------------------------------------------------------------------
  */
@@ -72,6 +73,7 @@ known_values(const ApigouvScanState *state, const ApigouvParam *param,
 	ApigouvBindValues values;
 
 	if (!IsA(value, Const) || state->options->table->personal_data ||
+		state->options->table->columns[param->column].personal ||
 		apigouv_binding_values(param, binding->op, value->constvalue,
 							   value->constisnull, value->consttype,
 							   binding->is_array, &values) != APIGOUV_BIND_OK)
@@ -286,17 +288,20 @@ add_unfinished(const ApigouvScanState *state, ApigouvScanCounts *counts)
 	}
 }
 
-/* Conditions sent, in SQL. */
+/* Conditions sent, in SQL, but for those on personal data. */
 static void
 explain_sent(ForeignScanState *node, List *ancestors, ExplainState *es)
 {
+	const ApigouvScanState *state = node->fdw_state;
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	List	   *sent = list_copy(plan->fdw_recheck_quals);
 	List	   *context;
 	Node	   *clauses;
 
-	if (plan->fdw_recheck_quals == NIL || es->deparse_cxt == NIL)
+	sent = list_truncate(sent, list_length(sent) - list_length(state->hidden));
+	if (sent == NIL || es->deparse_cxt == NIL)
 		return;
-	clauses = (Node *) make_ands_explicit(plan->fdw_recheck_quals);
+	clauses = (Node *) make_ands_explicit(sent);
 	context = set_deparse_context_plan(es->deparse_cxt,
 									   (Plan *) plan, ancestors);
 	ExplainPropertyText("Sent",

@@ -4,8 +4,10 @@
  *		Errors about the reply to a task.
  *
  * Each names in CONTEXT the key that was asked, so that one bad key among
- * hundreds can be found, unless keys are personal data.  The reply is
- * forgotten first, so that a retry within the transaction asks again.
+ * hundreds can be found; where keys are personal data, by a keyed hash.  Then
+ * nothing of the reply is told, either, that repeats a value or that the API
+ * has not given a code: what a gateway says can hold the address asked.  The
+ * reply is forgotten first, so that a retry within the transaction asks again.
  *
  * Not here: what a reply means and the words for it (reply.c), which failure
  * gives a row instead of an error (fetch.c).
@@ -15,6 +17,7 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/rel.h"
 
 #include "messages.h"
@@ -27,6 +30,7 @@ typedef struct KeyContext
 	ErrorContextCallback callback;
 	const ApigouvScanState *state;
 	const ApigouvTask *task;
+	char	   *hash;			/* of a personal key; NULL if none */
 } KeyContext;
 
 /* Is a parameter of a route the first one that takes its column? */
@@ -42,7 +46,7 @@ takes_column_first(const ApigouvRoute *route, int param)
 	return true;
 }
 
-/* Error context: the key asked, unless it is personal data. */
+/* Error context: the key asked, or the hash of one that is personal data. */
 static void
 explain_key(void *arg)
 {
@@ -51,7 +55,11 @@ explain_key(void *arg)
 	const ApigouvRoute *route = context->task->sroute->route;
 	StringInfoData keys;
 
-	if (table->personal_data)
+	if (context->hash != NULL)
+		errcontext("foreign table \"%s\", key with hash %s",
+				   RelationGetRelationName(context->state->rel),
+				   context->hash);
+	if (table->personal_data || context->hash != NULL)
 		return;
 	initStringInfo(&keys);
 	for (int i = 0; i < route->nparams; i++)
@@ -70,6 +78,70 @@ explain_key(void *arg)
 	if (keys.len > 0)
 		errcontext("foreign table \"%s\", key %s",
 				   RelationGetRelationName(context->state->rel), keys.data);
+}
+
+/* Is a parameter's value part of what tells a task's key? */
+static bool
+is_of_key(const ApigouvParam *param)
+{
+	return param->column >= 0 && param->purpose == APIGOUV_PURPOSE_NONE;
+}
+
+/* The values asked by a task: list of texts. */
+static List *
+key_values(const ApigouvTask *task)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	List	   *values = NIL;
+
+	for (int i = 0; i < route->nparams; i++)
+	{
+		if (is_of_key(&route->params[i]))
+			values = list_concat(values, task->wires[i]);
+	}
+	return values;
+}
+
+/* The hash of a task's key, NULL when it has none. */
+static char *
+hash_of_key(const ApigouvTask *task)
+{
+	List	   *values = key_values(task);
+	const char **texts = palloc(sizeof(char *) *
+								Max(list_length(values), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, values)
+		texts[n++] = lfirst(lc);
+	return n == 0 ? NULL : apigouv_redact_key(n, texts);
+}
+
+/*
+ * silence
+ *		Let the judgement on a reply about a person tell no more than it must.
+ */
+static void
+silence(ApigouvTask *task)
+{
+	ApigouvJudgement *judgement = &task->judgement;
+	ListCell   *lc;
+
+	judgement->is_silent = true;
+	if (judgement->code[0] == '\0')
+		judgement->title[0] = '\0';
+	foreach(lc, key_values(task))
+	{
+		const char *value = lfirst(lc);
+		StringInfoData escaped;
+
+		initStringInfo(&escaped);
+		apigouv_http_escape(&escaped, value);
+		value = pg_any_to_server(value, strlen(value), PG_UTF8);
+		if (apigouv_redact_has_word(judgement->title, value) ||
+			apigouv_redact_has_word(judgement->title, escaped.data))
+			judgement->title[0] = '\0';
+	}
 }
 
 /*
@@ -92,6 +164,12 @@ begin_error(const ApigouvScanState *state, ApigouvTask *task,
 	context->callback.previous = error_context_stack;
 	context->state = state;
 	context->task = task;
+	context->hash = NULL;
+	if (task->sroute->route->is_personal)
+	{
+		context->hash = hash_of_key(task);
+		silence(task);
+	}
 	error_context_stack = &context->callback;
 }
 

@@ -633,12 +633,55 @@ make_columns(const Bitmapset *columns)
 	return list;
 }
 
+/* Does a condition compare personal data? */
+static bool
+is_personal(const ApigouvRelInfo *info, Node *clause, Index varno)
+{
+	const ApigouvTable *table = info->options->table;
+	Bitmapset  *columns;
+	int			column = -1;
+
+	if (table->personal_data)
+		return true;
+	columns = apigouv_qual_columns(clause, varno, &info->map);
+	while ((column = bms_next_member(columns, column)) >= 0)
+	{
+		if (table->columns[column].personal)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * split_clauses
+ *		The conditions that EXPLAIN may show, and those that it may not: a
+ *		value of theirs may be a bind parameter, or come from a join.
+ */
+static void
+split_clauses(const ApigouvRelInfo *info, Index varno, List *clauses,
+			  List **shown, List **hidden)
+{
+	ListCell   *lc;
+
+	*shown = NIL;
+	*hidden = NIL;
+	foreach(lc, clauses)
+	{
+		if (is_personal(info, lfirst(lc), varno))
+			*hidden = lappend(*hidden, lfirst(lc));
+		else
+			*shown = lappend(*shown, lfirst(lc));
+	}
+}
+
 /*
  * apigouvGetForeignPlan
  *		Make the plan of a path.
  *
- * Every condition is checked by the executor as well.  The clauses sent are
- * carried in fdw_recheck_quals, where EXPLAIN finds them.
+ * Every condition is checked by the executor, or, where it compares personal
+ * data, by the scan: EXPLAIN shows the executor's only.  The clauses sent are
+ * carried in fdw_recheck_quals, where EXPLAIN finds them, and behind them
+ * those that EvalPlanQual must check since the executor's filter lacks them.
  */
 ForeignScan *
 apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
@@ -653,6 +696,10 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	List	   *private;
 	bool		may_stop_early = root->tuple_fraction > 0 ||
 	root->limit_tuples > 0;
+	List	   *shown;
+	List	   *hidden;
+	List	   *sent;
+	List	   *unused;
 	ListCell   *lc;
 
 	foreach(lc, plan->constant_quals)
@@ -669,9 +716,14 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	private = lappend(private,
 					  makeFloat(psprintf("%.0f", plan->requests)));
 
-	return make_foreignscan(tlist,
-							extract_actual_clauses(scan_clauses, false),
-							baserel->relid, exprs, private, NIL,
-							sent_clauses(plan, info->options->table->is_union),
-							outer_plan);
+	split_clauses(info, baserel->relid,
+				  extract_actual_clauses(scan_clauses, false), &shown,
+				  &hidden);
+	split_clauses(info, baserel->relid,
+				  sent_clauses(plan, info->options->table->is_union), &sent,
+				  &unused);
+	private = lappend(private, makeInteger(list_length(hidden)));
+	return make_foreignscan(tlist, shown, baserel->relid,
+							list_concat(exprs, hidden), private, NIL,
+							list_concat(sent, hidden), outer_plan);
 }

@@ -8,6 +8,10 @@
  * many words.  Links are secrets (whoever holds one can read the document),
  * so none passes; nor does any secret that this backend has used.
  *
+ * Of personal data, no message tells a value: errors of the server are raised
+ * again without their words, and keys are told by a keyed hash, which lets one
+ * see that two are the same and no more.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -16,7 +20,9 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
+#include "messages.h"
 #include "redact.h"
+#include "shared_cache.h"
 
 /* What replaces a link, and a secret, in a message. */
 #define LINK_REDACTED "[link]"
@@ -215,4 +221,89 @@ apigouv_clean_text(const char *text, size_t len, size_t most)
 			*out = '?';
 	}
 	return clean;
+}
+
+/* ---- personal data ---- */
+
+/* Is a byte part of a word, accented letters included? */
+static bool
+is_word_byte(char c)
+{
+	return isalnum((unsigned char) c) || IS_HIGHBIT_SET(c);
+}
+
+/*
+ * apigouv_redact_has_word
+ *		Does a text hold another as whole words, whatever the case of ASCII
+ *		letters?
+ */
+bool
+apigouv_redact_has_word(const char *text, const char *word)
+{
+	size_t		len = strlen(word);
+
+	if (len == 0)
+		return false;
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (pg_strncasecmp(p, word, len) == 0 &&
+			(p == text || !is_word_byte(p[-1]) || !is_word_byte(*word)) &&
+			(!is_word_byte(p[len]) || !is_word_byte(word[len - 1])))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * apigouv_redact_error
+ *		In PG_CATCH: raise the error again without its words, unless it is of
+ *		a kind that tells no value.
+ *
+ * Input functions quote what they cannot read.  What the machine, the user's
+ * cancel or this extension say is left as it is: then it returns.
+ */
+void
+apigouv_redact_error(void)
+{
+	int			code = geterrcode();
+
+	switch (ERRCODE_TO_CATEGORY(code))
+	{
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('F', '0', '0', '0', '0'):
+		case MAKE_SQLSTATE('H', 'V', '0', '0', '0'):
+			return;
+		default:
+			break;
+	}
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("response holds a value that its column cannot hold"),
+			 errdetail("It is personal data, and not shown.")));
+}
+
+/*
+ * apigouv_redact_key
+ *		A keyed hash of texts that are personal data, for messages: palloc'd,
+ *		or NULL when the cluster has no key.
+ *
+ * Without the key, a hash of a name and a birth date could be undone by
+ * trying all of them.
+ */
+char *
+apigouv_redact_key(int n, const char *const *texts)
+{
+	uint8		bytes[8];
+	char	   *hex;
+
+	if (!apigouv_shared_hash("key", n, texts, bytes, sizeof(bytes)))
+		return NULL;
+	hex = palloc(2 * sizeof(bytes) + 1);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+	return hex;
 }

@@ -540,7 +540,8 @@ apigouv_reply_detail(const ApigouvTransfer *transfer,
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, apigouv_reply_describe(transfer, judgement));
-	if (judgement->title[0] == '\0' && transfer->body_len > 0 &&
+	if (judgement->title[0] == '\0' && !judgement->is_silent &&
+		transfer->body_len > 0 &&
 		pg_strncasecmp(transfer->content_type, "text/plain", 10) == 0)
 		appendStringInfo(&buf, ": %s",
 						 apigouv_clean_text(transfer->body,

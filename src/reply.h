@@ -19,6 +19,8 @@ typedef struct ApigouvJudgement
 	char		code[32];		/* the error body's code, or empty */
 	char		title[256];		/* its title, cleaned, or empty */
 	int			retry_in_s;		/* -1 = not given */
+	bool		is_silent;		/* of the body, messages tell code and title
+								 * at most */
 } ApigouvJudgement;
 
 extern void apigouv_reply_judge(const ApigouvApi *api,

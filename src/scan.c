@@ -88,6 +88,7 @@ read_plan(ApigouvScanState *state, const ForeignScan *plan)
 	const List *private = plan->fdw_private;
 	const List *hints = list_nth(private, APIGOUV_PLAN_HINTS);
 	const List *constants = list_nth(private, APIGOUV_PLAN_CONSTANT_QUALS);
+	int			nhidden;
 
 	read_routes(state, list_nth(private, APIGOUV_PLAN_ROUTES));
 	state->nconstants = list_length(constants);
@@ -97,7 +98,11 @@ read_plan(ApigouvScanState *state, const ForeignScan *plan)
 	state->first_rows = lsecond_int(hints);
 	state->missing = strVal(list_nth(private, APIGOUV_PLAN_MISSING));
 	state->foreseen = floatVal(list_nth(private, APIGOUV_PLAN_REQUESTS));
-	state->exprs = plan->fdw_exprs;
+	nhidden = intVal(list_nth(private, APIGOUV_PLAN_HIDDEN));
+	state->exprs = list_truncate(list_copy(plan->fdw_exprs),
+								 list_length(plan->fdw_exprs) - nhidden);
+	state->hidden = list_copy_tail(plan->fdw_exprs,
+								   list_length(plan->fdw_exprs) - nhidden);
 }
 
 /* Is a column the key of some route? */
@@ -117,7 +122,7 @@ is_key_column(const ApigouvTable *table, int column)
 	return false;
 }
 
-/* The key columns that the filter looks at, as numbers from 0 in the slot. */
+/* The key columns that conditions look at, as numbers from 0 in the slot. */
 static Bitmapset *
 filtered_keys(const ApigouvScanState *state, const ForeignScan *plan)
 {
@@ -127,6 +132,7 @@ filtered_keys(const ApigouvScanState *state, const ForeignScan *plan)
 
 	pull_varattnos((Node *) plan->scan.plan.qual, plan->scan.scanrelid,
 				   &filtered);
+	pull_varattnos((Node *) state->hidden, plan->scan.scanrelid, &filtered);
 	while ((member = bms_next_member(filtered, member)) >= 0)
 	{
 		int			att = member + FirstLowInvalidHeapAttributeNumber - 1;
@@ -178,6 +184,7 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 							 state->options->table, &state->map);
 	read_plan(state, (ForeignScan *) node->ss.ps.plan);
 	state->expr_states = ExecInitExprList(state->exprs, &node->ss.ps);
+	state->hidden_state = ExecInitQual(state->hidden, &node->ss.ps);
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 	state->budget = apigouv_budget_of(estate);
@@ -186,6 +193,28 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 	need_unique_columns(state);
 	state->filtered_keys = filtered_keys(state,
 										 (ForeignScan *) node->ss.ps.plan);
+}
+
+/*
+ * passes_hidden
+ *		Does a row pass the conditions that only the scan checks?
+ *
+ * They see what the executor's filter would: the slot, and its table.
+ */
+static bool
+passes_hidden(ForeignScanState *node, TupleTableSlot *slot)
+{
+	const ApigouvScanState *state = node->fdw_state;
+	ExprContext *econtext = node->ss.ps.ps_ExprContext;
+
+	if (state->hidden_state == NULL)
+		return true;
+	slot->tts_tableOid = RelationGetRelid(state->rel);
+	econtext->ecxt_scantuple = slot;
+	if (ExecQual(state->hidden_state, econtext))
+		return true;
+	ResetExprContext(econtext);
+	return false;
 }
 
 /*
@@ -204,9 +233,13 @@ apigouvIterateForeignScan(ForeignScanState *node)
 		apigouv_budget_check(state);
 		state->begun = true;
 	}
-	if (!apigouv_fetch_next(state, slot))
-		ExecClearTuple(slot);
-	return slot;
+	while (apigouv_fetch_next(state, slot))
+	{
+		if (passes_hidden(node, slot))
+			return slot;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return ExecClearTuple(slot);
 }
 
 /*

@@ -119,7 +119,9 @@ typedef struct ApigouvScanState
 	bool		fresh;			/* setting apigouv_fdw.fresh, when it began */
 	int			first_rows;		/* wanted at first; 0 = all */
 	double		foreseen;		/* requests */
-	List	   *exprs;			/* of Expr */
+	List	   *exprs;			/* of Expr: values of conditions */
+	List	   *hidden;			/* of Expr: conditions on personal data */
+	ExprState  *hidden_state;	/* all of them; NULL: none */
 	List	   *expr_states;	/* of ExprState */
 	ApigouvTupler *tupler;
 	Bitmapset  *filtered_keys;	/* key columns in the filter, slot's numbers */

@@ -47,7 +47,16 @@ extern bool apigouv_shared_name(const ApigouvOptions *options,
 								const ApigouvSecrets *secrets,
 								const ApigouvBuilt *built, ApigouvName *name);
 
-/* Has this cluster ever kept a reply? */
+/*
+ * The first bytes, 32 at most, of a hash of texts with the cluster's key; what
+ * says what they are.  False when there is no key and none can be made, about
+ * which nothing is told.
+ */
+extern bool apigouv_shared_hash(const char *what, int n,
+								const char *const *texts, uint8 *bytes,
+								size_t len);
+
+/* Has this cluster a key, which it needs to keep a reply? */
 extern bool apigouv_shared_in_use(void);
 
 /* The tags of what a table of a server reads with some secrets. */

@@ -5,9 +5,10 @@
  *
  * They are HMAC-SHA256 with a random key of the cluster: a plain hash of a
  * token, or of a number in a URL, could be guessed by whoever lists the
- * directory.  The key is made on first use.  It is read anew for each name,
- * since the directory may be emptied while the server runs; that costs less
- * than the reading of the file named.
+ * directory.  Messages tell keys that are personal data by it, too.  The key
+ * is made on first use.  It is read anew for each name, since the directory
+ * may be emptied while the server runs; that costs less than the reading of
+ * the file named.
  *
  * Not here: the files themselves (shared_cache.c).
  *
@@ -156,18 +157,11 @@ make_key(uint8 *key)
 	return ok && read_key(key);
 }
 
-/* The cluster's key, made if need be. */
+/* The cluster's key, made if need be; errno says why there is none. */
 static bool
 cluster_key(uint8 *key)
 {
-	if (apigouv_shared_cache_size == 0)
-		return false;
-	if (read_key(key))
-		return true;
-	if (errno == ENOENT && make_key(key))
-		return true;
-	apigouv_shared_warn(KEY_FILE);
-	return false;
+	return read_key(key) || (errno == ENOENT && make_key(key));
 }
 
 bool
@@ -185,6 +179,7 @@ apigouv_shared_in_use(void)
 typedef struct KeyedHash
 {
 	pg_hmac_ctx *ctx;
+	bool		has_key;
 	bool		ok;
 } KeyedHash;
 
@@ -196,6 +191,7 @@ hash_begin(const char *what)
 
 	hash.ctx = NULL;
 	hash.ok = cluster_key(key);
+	hash.has_key = hash.ok;
 	if (!hash.ok)
 		return hash;
 	hash.ctx = pg_hmac_create(PG_SHA256);
@@ -248,13 +244,29 @@ hash_credentials(KeyedHash *hash, const ApigouvOptions *options,
 }
 
 bool
+apigouv_shared_hash(const char *what, int n, const char *const *texts,
+					uint8 *bytes, size_t len)
+{
+	KeyedHash	hash = hash_begin(what);
+
+	for (int i = 0; i < n; i++)
+		hash_text(&hash, texts[i]);
+	return hash_end(&hash, bytes, len);
+}
+
+bool
 apigouv_shared_name(const ApigouvOptions *options,
 					const ApigouvSecrets *secrets, const ApigouvBuilt *built,
 					ApigouvName *name)
 {
-	KeyedHash	hash = hash_begin("request");
+	KeyedHash	hash;
 	ListCell   *lc;
 
+	if (apigouv_shared_cache_size == 0)
+		return false;
+	hash = hash_begin("request");
+	if (!hash.has_key)
+		apigouv_shared_warn(KEY_FILE);
 	hash_text(&hash, options->api->name);
 	hash_text(&hash, options->base_url);
 	hash_credentials(&hash, options, secrets);
@@ -272,9 +284,12 @@ apigouv_shared_tags(const ApigouvOptions *options,
 					const ApigouvSecrets *secrets, const char *table,
 					ApigouvTags *tags)
 {
-	KeyedHash	hash = hash_begin("server");
+	KeyedHash	hash;
 	bool		ok;
 
+	if (apigouv_shared_cache_size == 0)
+		return false;
+	hash = hash_begin("server");
 	hash_text(&hash, options->api->name);
 	hash_text(&hash, options->base_url);
 	ok = hash_end(&hash, tags->server, sizeof(tags->server));

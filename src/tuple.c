@@ -17,7 +17,8 @@
  * what was asked, and what derives from these.
  *
  * Everything a row needs is allocated in a context that is reset for each
- * row; errors say which column and which JSON path.
+ * row; errors say which column and which JSON path, and about a person nothing
+ * else.
  *
  *-------------------------------------------------------------------------
  */
@@ -693,27 +694,12 @@ explain_error(void *arg)
 				   column, RelationGetRelationName(tupler->rel));
 }
 
-/*
- * apigouv_tuple_store
- *		Make a row and store it into a slot as a virtual tuple.
- *
- * Its values live until the next row is made.
- */
-void
-apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,
-					TupleTableSlot *slot)
+/* Make the values of a row. */
+static void
+make_values(ApigouvTupler *tupler, const ApigouvRow *row,
+			TupleTableSlot *slot)
 {
 	int			natts = slot->tts_tupleDescriptor->natts;
-	ErrorContextCallback callback;
-	MemoryContext old;
-
-	ExecClearTuple(slot);
-	MemoryContextReset(tupler->row_cxt);
-	old = MemoryContextSwitchTo(tupler->row_cxt);
-	callback.callback = explain_error;
-	callback.arg = tupler;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
 
 	for (int i = 0; i < natts; i++)
 	{
@@ -727,6 +713,52 @@ apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,
 		slot->tts_values[i] = make_datum(tupler, row, i,
 										 &slot->tts_isnull[i]);
 	}
+}
+
+/* Is the value that is being made about a person? */
+static bool
+current_is_personal(const ApigouvTupler *tupler, const ApigouvRow *row)
+{
+	int			att = tupler->current_att;
+
+	return row->reader->route->is_personal ||
+		(att >= 0 &&
+		 tupler->table->columns[tupler->map->column_of[att]].personal);
+}
+
+/*
+ * apigouv_tuple_store
+ *		Make a row and store it into a slot as a virtual tuple.
+ *
+ * Its values live until the next row is made.
+ */
+void
+apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,
+					TupleTableSlot *slot)
+{
+	ErrorContextCallback callback;
+	MemoryContext old;
+
+	ExecClearTuple(slot);
+	MemoryContextReset(tupler->row_cxt);
+	old = MemoryContextSwitchTo(tupler->row_cxt);
+	callback.callback = explain_error;
+	callback.arg = tupler;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	PG_TRY();
+	{
+		make_values(tupler, row, slot);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		if (current_is_personal(tupler, row))
+			apigouv_redact_error();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 
 	tupler->current_att = -1;
 	error_context_stack = callback.previous;
