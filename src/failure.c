@@ -128,7 +128,9 @@ silence(ApigouvTask *task)
 	ListCell   *lc;
 
 	judgement->is_silent = true;
-	if (judgement->code[0] == '\0')
+	/* who a token stands for is not known here: no name to look for */
+	if (judgement->code[0] == '\0' ||
+		task->sroute->route->auth == APIGOUV_ROUTE_AUTH_SESSION)
 		judgement->title[0] = '\0';
 	foreach(lc, key_values(task))
 	{

@@ -241,7 +241,8 @@ sub free_port
 my $raw_log;
 
 # A server that gives raw bytes: path's first member => what to write before
-# the connection is closed, or a sub to which the connection is given.  It
+# the connection is closed, or a sub to which the connection is given, and the
+# head of the request.  It
 # serves one connection after the other.  Returns its address.
 sub raw_server
 {
@@ -280,7 +281,7 @@ sub raw_server
 			my $bytes = $replies{ $name // '' } // "HTTP/1.1 404 No\r\n\r\n";
 			if (ref $bytes)
 			{
-				$bytes->($client);
+				$bytes->($client, $head);
 				$bytes = '';
 			}
 			my $at = 0;
