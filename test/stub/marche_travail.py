@@ -1,7 +1,8 @@
-"""API Marché du travail of France Travail, played: token, recruitment tension, territories, activities.
+"""API Marché du travail of France Travail, played: token, the seven indicators, every reference list.
 
-Traps kept: XML unless JSON is asked for by name; several faces of "no data";
-the tension level under either of two names; fields without value left out.
+Traps kept: XML unless JSON is asked for by name; several faces of "no data"; the level of the tension and of the
+dynamics under either of two names; fields without value left out; the salaries' other envelope.
+What the catalogue, the lists and the codes are is in marche_travail_data.py.
 """
 
 import hashlib
@@ -12,17 +13,18 @@ import urllib.parse
 from xml.sax.saxutils import escape
 
 from httpd import Response, dumps
+from marche_travail_data import (ACTIVITES, BY_PATH, CARACTERISTIQUES, INDICATEURS, NOMENCLATURES, OLD_LABELS, PERIODES,
+                                 SINCE_REFORM, TYPES, WEIGHTS, crossings_of, published)
 from territoires import COMMUNES, DEPARTEMENTS, REGIONS, REGION_OF, plain_upper
 from tokens import CLIENTS, TRAVAIL_SCOPES
 
 BASE = "/partenaire/stats-offres-demandes-emploi/v1"
 PER_SECOND = 10
 NO_STORE = [("Cache-Control", "no-store"), ("Pragma", "no-cache")]
-TYPE_TERRITOIRES = [("NAT", "Niveau National"), ("REG", "Région"), ("DEP", "Département"), ("BASBMO", "Bassin (BMO)"),
-                    ("AGC", "Agence"), ("EPCI", "Etablissement public de coopération intercommunale"), ("COM", "Commune")]
-TYPE_ACTIVITES = [("CUMUL", "Cumul"), ("MOYENNE", "Moyenne"), ("ROME", "Métier ROME"), ("DOMAINE", "Domaine professionnel"),
-                  ("NAF88", "Division NAF")]
 BASSINS = [("1126", "PARIS", "11"), ("5312", "RENNES", "53"), ("3221", "LILLE", "32"), ("9404", "BASTIA", "94")]
+# Territory type, code, name, region.
+OTHERS = [("EPCI", "243500139", "RENNES METROPOLE", "53"), ("EPCI", "200046977", "METROPOLE DE LYON", "84"),
+          ("AGC", "35012", "RENNES EXEMPLE", "53"), ("AGC", "2A001", "AJACCIO EXEMPLE", "94")]
 METIERS = """A1101 Conducteur / Conductrice d'engins agricoles
 A1201 Bûcheron / Bûcheronne
 A1203 Agent / Agente d'entretien des espaces verts
@@ -87,14 +89,9 @@ N1105 Manutentionnaire
 N4101 Conducteur / Conductrice de poids lourd
 N4105 Chauffeur-livreur / Chauffeuse-livreuse
 N4110 Agent / Agente de transport de personnes"""
-NOMENCLATURE = [("ATTR_SALARIALE", "Attractivité salariale"), ("COND_TRAVAIL", "Conditions de travail"),
-                ("DUR_EMPL", "Durabilité de l'emploi"), ("INT_EMB", "Intensité d'embauche"),
-                ("MAIN_OEUVRE", "Manque de main d'oeuvre"), ("MISMATCH_GEO", "Inadéquation géographique"),
-                ("PERSPECTIVE", "Indicateur principal tension"), ("SPECIF_FORM_EMPL", "Lien formation - métier")]
-YEARS = ["2024", "2023", "2022", "2021", "2020", "2019"]
 MODERN, LEGACY = "2026-03-09T11:54:30.000+01:00", "2023-03-15T19:03:02.000+01:00"
-REQUIRED = ("codeTypeTerritoire", "codeTerritoire", "codeTypeActivite", "codeActivite", "codeTypePeriode",
-            "codeTypeNomenclature")
+REQUIRED = ("codeTypeTerritoire", "codeTerritoire", "codeTypeActivite", "codeActivite", "codeTypePeriode")
+NOT_VALID = "Les paramètres en entrée ne sont pas valides"
 # Territories without values, and how the API says so.
 SILENT = {("REG", "06"): "absent", ("DEP", "976"): "absent", ("DEP", "977"): "204", ("DEP", "978"): "204",
           ("REG", "03"): "empty", ("DEP", "973"): "empty"}
@@ -129,6 +126,7 @@ class MarcheTravail:
         while len(self.jobs) < len(METIERS.splitlines()) + metiers:
             code = f"{rng.choice('ABCDEFGHIJKLMN')}{rng.randint(5000, 9999)}"
             self.jobs.setdefault(code, f"Métier exemple {code}")
+        self.activities = self.make_activities()
         self.territories = self.make_territories()
         self.issued = {}           # access token to (client name, scopes, end)
         self.last_token = 0
@@ -148,7 +146,8 @@ class MarcheTravail:
             found["BASBMO", code] = {"libelle": name, "parent": ("REG", region)}
         for commune in COMMUNES:
             found["COM", commune.code] = {"libelle": plain_upper(commune.nom), "parent": ("DEP", commune.departement)}
-        found["EPCI", "243500139"] = {"libelle": "RENNES METROPOLE", "parent": ("REG", "53")}
+        for kind, code, name, region in OTHERS:
+            found[kind, code] = {"libelle": name, "parent": ("REG", region)}
         return found
 
     def territory(self, key):
@@ -159,9 +158,17 @@ class MarcheTravail:
             row["codeTypeTerritoireParent"], row["codeTerritoireParent"] = facts["parent"]
         return row
 
-    def activity(self, kind, code):
-        label = {"CUMUL": "Valeur cumulée toutes activités", "MOYENNE": "Valeur moyenne toutes activités"}.get(kind) or self.jobs.get(code)
-        return {"datMaj": MODERN, "codeTypeActivite": kind, "codeActivite": code, "libelleActivite": label}
+    def make_activities(self):
+        """(type, code) to (label, attribute), in the order of the list."""
+        found = {("CUMUL", "CUMUL"): ("Valeur cumulée toutes activités", None), ("MOYENNE", "MOYENNE"): ("Valeur moyenne toutes activités", None)}
+        found.update({("ROME", job): (self.jobs[job], None) for job in sorted(self.jobs)})
+        found.update({(kind, code): (label, attribute) for kind, code, label, attribute in ACTIVITES})
+        return found
+
+    def activity(self, key):
+        label, attribute = self.activities[key]
+        row = {"datMaj": MODERN, "codeTypeActivite": key[0], "codeActivite": key[1], "libelleActivite": label}
+        return row if attribute is None else row | {"attribut": attribute}
 
     # -- token ------------------------------------------------------------
 
@@ -230,8 +237,11 @@ class MarcheTravail:
         if refusal is not None:
             return refusal
         inside = path[len(BASE):]
-        if inside == "/indicateur/stat-perspective-employeur":
-            result = self.tension(request)
+        kind, _, rest = inside.lstrip("/").partition("/")
+        if kind == "indicateur" and rest in BY_PATH:
+            result = self.indicator(BY_PATH[rest], request)
+        elif kind == "indicateur" and rest.startswith("salaire-rome-fap/"):
+            result = self.salary(rest.split("/")[1:], request)
         elif inside.startswith("/referentiel/") and request.method == "GET":
             result = self.reference(inside[len("/referentiel/"):].split("/"), request)
         else:
@@ -254,116 +264,277 @@ class MarcheTravail:
         return self.error(400, "[FiltreErreurSldng] Erreur lors de l'appel de l'Api REST. Status code = 400, message = "
                                f"{what} n'est pas disponible pour cet indicateur")
 
-    def tension(self, request):
-        """The indicator PERSP_2: an object, or the reply that says there is none."""
+    def no_data(self, kind, code, activity, job):
+        """Which face "no data" has for a territory and an activity; None when there are data."""
+        face = SILENT.get((kind, code))
+        if (kind, code) not in self.territories or (activity, job) not in self.activities:
+            return "500"
+        if face is None and kind != "NAT" and activity == "ROME" and draw(kind, code, job) % 13 == 0:
+            return "500"
+        return "absent" if (kind, code) == SILENT_NAT else face
+
+    def silence(self, face):
+        """The reply of a face of "no data", but for that of an absent list."""
+        if face == "500":
+            return self.error(500, NO_LIST)
+        return Response(204 if face == "204" else 200, b"")
+
+    @staticmethod
+    def read_body(request, required):
+        """The JSON body of an indicator's call, None when a member lacks or has another type."""
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            return None
+        lists = ("listeCodePeriode", "listeCodeNomenclature", "listeCaracteristiques")
+        if (not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in required)
+                or not all(isinstance(body.get(name, []), list) for name in lists)
+                or not all(isinstance(body.get(name, False), bool) for name in ("dernierePeriode", "sansCaracteristiques"))):
+            return None
+        for one in body.get("listeCaracteristiques", []):
+            if not isinstance(one, dict) or {"codeTypeCaracteristique", "codeCaracteristique", "libelleCaracteristique"} - set(one):
+                return None
+        return body
+
+    def indicator(self, indicator, request):
+        """One of the six indicators asked by POST: an object, or the reply that says there is none."""
         if request.method != "POST":
             return Response(405, b"", None, [("Allow", "POST")])
         if not request.header("content-type").startswith("application/json"):
             return self.error(415, "Le type du contenu n'est pas pris en charge")
-        try:
-            body = json.loads(request.body)
-        except ValueError:
-            body = None
-        lists = ("listeCodePeriode", "listeCodeNomenclature")
-        if (not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in REQUIRED)
-                or not all(isinstance(body.get(name, []), list) for name in lists)
-                or not isinstance(body.get("dernierePeriode", False), bool)):
-            return self.error(400, "Les paramètres en entrée ne sont pas valides")
-        kind, code, activity, job = (body[name] for name in REQUIRED[:4])
-        if kind not in ("NAT", "REG", "DEP", "BASBMO"):
-            return self.unavailable(f"Le type de territoire {kind}")
-        if activity not in ("CUMUL", "ROME"):
-            return self.unavailable(f"Le type d'activité {activity}")
-        if body["codeTypePeriode"] != "ANNEE":
-            return self.unavailable(f"Le type de période {body['codeTypePeriode']}")
-        if body["codeTypeNomenclature"] != "TYPE_TENSION":
+        body = self.read_body(request, REQUIRED + (("codeTypeNomenclature",) if indicator.nomenclature else ()))
+        if body is None:
+            return self.error(400, NOT_VALID)
+        kind, code, activity, job, period = (body[name] for name in REQUIRED)
+        for name, place, what in (("codeTypeTerritoire", 0, "Le type de territoire"), ("codeTypeActivite", 1, "Le type d'activité"),
+                                  ("codeTypePeriode", 2, "Le type de période")):
+            if body[name] not in indicator.kinds(place):
+                return self.unavailable(f"{what} {body[name]}")
+        if indicator.nomenclature and body["codeTypeNomenclature"] != indicator.nomenclature:
             return self.unavailable(f"Le type de nomenclature {body['codeTypeNomenclature']}")
-        face = SILENT.get((kind, code))
-        if (kind, code) not in self.territories or (job != "CUMUL" if activity == "CUMUL" else job not in self.jobs):
-            face = "500"
-        elif face is None and kind != "NAT" and activity == "ROME" and draw(kind, code, job) % 13 == 0:
-            face = "500"
-        if face == "500":
-            return self.error(500, NO_LIST)
-        if face == "204":
-            return Response(204, b"")
-        if face == "empty":
-            return Response(200, b"")
-        reply = {"datMaj": "2026-03-11T07:29:22.000+01:00", "codeIndicateur": "PERSP_2", "codeFamille": "PERSPECTIVES",
-                 "libIndicateur": "PERSPECTIVES Employeur"}
-        rows = [] if face == "absent" or (kind, code) == SILENT_NAT else self.tension_rows(kind, code, activity, job)
-        if body.get("dernierePeriode"):
-            rows = [row for row in rows if row["codePeriode"] == YEARS[0]]
-        elif "listeCodePeriode" in body:
-            rows = [row for row in rows if row["codePeriode"] in body["listeCodePeriode"]]
-        if "listeCodeNomenclature" in body:
-            rows = [row for row in rows if row["codeNomenclature"] in body["listeCodeNomenclature"]]
-        if rows:
-            reply["listeValeursParPeriode"] = rows
-        return reply
+        depth = indicator.depth(kind, activity, period)
+        if depth == 0:
+            return self.unavailable(f"Le croisement {kind}, {activity}, {period}")
+        face = self.no_data(kind, code, activity, job)
+        if face not in (None, "absent"):
+            return self.silence(face)
+        reply = {"datMaj": "2026-03-11T07:29:22.000+01:00", "codeIndicateur": indicator.code, "codeFamille": indicator.famille,
+                 "libIndicateur": indicator.libelle}
+        rows = [] if face == "absent" else self.rows(indicator, body, published(indicator, period, depth))
+        return reply | self.named("listeValeursParPeriode", rows)
 
-    def tension_rows(self, kind, code, activity, job):
-        legacy = kind == "BASBMO" or job[0] == "L"
-        place, work = self.territories[kind, code]["libelle"], self.activity(activity, job)["libelleActivite"]
+    def rows(self, indicator, body, periods):
+        """The rows of an indicator, newest period first, as the body narrows them."""
+        if body.get("dernierePeriode"):
+            periods = periods[:1]
+        elif "listeCodePeriode" in body:
+            periods = [period for period in periods if period[0] in body["listeCodePeriode"]]
+        kind, code, activity, job, period_kind = (body[name] for name in REQUIRED)
+        legacy = kind == "BASBMO" or (indicator.code == "PERSP_2" and job[0] == "L")
+        place, work = self.territories[kind, code]["libelle"], self.activities[activity, job][0]
         rows = []
-        for year in YEARS:
-            for nomenclature, label in NOMENCLATURE:
+        for period, period_label in periods:
+            for nomenclature, label in indicator.codes():
+                if "listeCodeNomenclature" in body and nomenclature is not None and nomenclature not in body["listeCodeNomenclature"]:
+                    continue
+                if legacy and nomenclature in SINCE_REFORM:
+                    continue
                 if nomenclature == "ATTR_SALARIALE" and (legacy or draw("attr", job) % 11 == 0):
                     continue
-                value = draw(self.seed, kind, code, job, year, nomenclature)
                 row = {"datMaj": LEGACY if legacy else MODERN, "codeTypeTerritoire": kind, "codeTerritoire": code,
-                       "libTerritoire": place, "codeTypeActivite": activity, "codeActivite": job, "libActivite": work,
-                       "codeNomenclature": nomenclature, "libNomenclature": label, "codeTypePeriode": "ANNEE",
-                       "codePeriode": year, "libPeriode": f"ANNEE {year}"}
-                if legacy:
-                    row["valeurPrincipaleNom"] = str(1 + value % 5)
-                else:
-                    row["valeurPrincipaleDecimale"] = round((value % 900 - 250) / 100, 2)
-                    row["valeurPrincipaleNombre"] = 1 + value % 5
+                       "libTerritoire": place, "codeTypeActivite": activity, "codeActivite": job, "libActivite": work}
+                if nomenclature is not None:
+                    row |= {"codeNomenclature": nomenclature, "libNomenclature": label}
+                row |= {"codeTypePeriode": period_kind, "codePeriode": period, "libPeriode": period_label}
+                row |= self.values(indicator, row, legacy)
+                if indicator.caracteristiques and not body.get("sansCaracteristiques"):
+                    row |= self.named("listeValeurParCaract", self.breakdown(indicator, row, legacy, body.get("listeCaracteristiques")))
                 rows.append(row)
         return rows
 
+    def values(self, indicator, row, legacy):
+        """The values of a row: a level, with its index where the tension has one, or a count and its share."""
+        key = [row["codeTypeTerritoire"], row["codeTerritoire"], row["codeActivite"], row["codePeriode"]]
+        nomenclature = row.get("codeNomenclature")
+        if indicator.code == "PERSP_2":
+            value = draw(self.seed, *key, nomenclature)
+            if legacy:
+                return {"valeurPrincipaleNom": str(1 + value % 5)}
+            return {"valeurPrincipaleDecimale": round((value % 900 - 250) / 100, 2), "valeurPrincipaleNombre": 1 + value % 5}
+        if indicator.code == "DYN_1":
+            level = 1 + draw(self.seed, "DYN_1", *key) % 5
+            return {"valeurPrincipaleNombre": level} if row["codeTypeTerritoire"] == "NAT" else {"valeurPrincipaleNom": str(level)}
+        scale = {"NAT": 60000, "REG": 5000, "DEP": 700}.get(row["codeTypeTerritoire"], 150) * (60 if row["codeTypeActivite"] != "ROME" else 1)
+        whole = draw(self.seed, indicator.code, *key) % scale
+        weight = WEIGHTS[indicator.code][nomenclature]
+        if indicator.code == "DE_1":
+            share = 100 * weight / (WEIGHTS["DE_1"]["ABCDE"] if legacy else 1)
+        else:
+            share = draw(self.seed, indicator.code, row["codeActivite"]) % 4
+        return {"valeurPrincipaleNombre": 10 * round(whole * weight / 10), "valeurSecondairePourcentage": float(round(share))}
+
+    def breakdown(self, indicator, row, legacy, wanted):
+        """The characteristics of a row: parts of its count, rounded each, and two deciles in euros."""
+        found = []
+        asked = wanted and {(one["codeTypeCaracteristique"], one["codeCaracteristique"]) for one in wanted}
+        for kind in indicator.caracteristiques:
+            codes = CARACTERISTIQUES[kind]
+            number = draw(self.seed, kind, row["codeTerritoire"], row["codeActivite"], row["codePeriode"], row["codeNomenclature"])
+            parts = [1 + (number >> 3 * place) % 40 for place in range(len(codes))]
+            for (code, label), part in zip(codes, parts):
+                one = {"codeTypeCaract": kind, "codeCaract": code, "libCaract": OLD_LABELS.get(code, label) if legacy else label}
+                if code in ("SAL_D10", "SAL_D90"):
+                    if (indicator.code, row["codeNomenclature"]) != ("OFF_1", "PE"):
+                        continue
+                    one["nombre"] = (1750 if code == "SAL_D10" else 2400) + 7 * part
+                elif code != "SAL_TR1":
+                    one["nombre"] = 10 * round(row["valeurPrincipaleNombre"] * part / sum(parts) / 10)
+                    one["pourcentage"] = float(round(100 * part / sum(parts)))
+                if not legacy:
+                    one["masque"] = False
+                if not asked or (kind, code) in asked:
+                    found.append(one)
+        return found
+
+    @staticmethod
+    def fap_of(job):
+        return "X" + job[1:4] + "Z"
+
+    def salary(self, words, request):
+        """Salaries of a job's family, in their own envelope: no territory, no code of the indicator."""
+        job = request.last("codeRome")
+        if request.method != "GET":
+            return Response(405, b"", None, [("Allow", "GET")])
+        if len(words) != 2 or not job:
+            return self.error(400, NOT_VALID)
+        kind, code = words
+        if kind not in ("NAT", "REG"):
+            return self.unavailable(f"Le type de territoire {kind}")
+        face = self.no_data(kind, code, "ROME", job)
+        if face not in (None, "absent"):
+            return self.silence(face)
+        lowest = 1700 + draw(self.seed, "SAL", kind, code, self.fap_of(job)) % 1500
+        values = [{"codeNomenclature": name, "valeurPrincipaleMontant": float(lowest + more)}
+                  for name, more in (("SAL1", 0), ("SAL2", 310), ("SAL3", 145))]
+        rows = [{"datMaj": MODERN, "codeActivite": self.fap_of(job), "libActivite": f"Famille {self.fap_of(job)}",
+                 "codeTypePeriode": "ANNEE", "codePeriode": "2022", "libPeriode": "ANNEE 2022", "salaireValeurMontant": values}]
+        return {"datMaj": "2026-03-11T07:29:22.000+01:00", "libIndicateur": "Salaires par expérience",
+                **self.named("valeursParPeriode", [] if face == "absent" else rows)}
+
+    # -- references ---------------------------------------------------------
+
     def reference(self, words, request):
-        """The reference families played here: territories and activities."""
+        """A reference list, its part, or one of its objects."""
         name, code = words[0], words[1] if len(words) == 2 else None
-        if name == "territoires" and len(words) <= 2:
-            start = plain_upper(request.last("filtreTerritoire") or "")
-            return self.named("territoires", [self.territory(key) for key, facts in self.territories.items()
-                                              if (code is None or key[0] == code) and (key[1].startswith(start) or facts["libelle"].startswith(start))])
-        if name == "territoires-communes" and len(words) == 2:
-            start = request.last("filtreTerritoire") or ""
-            rows = [self.territory(key) | {"codeTerritoireParentEPCI": "243500139", "codeTerritoireParentBassin": "5312"}
-                    for key in self.territories if key[0] == code == "COM" and key[1].startswith(start)]
-            return self.named("territoiresCommunes", rows)
-        if name == "territoire" and code is None:
-            key = (request.last("codeTypeTerritoire"), request.last("codeTerritoire"))
-            if None in key:
-                return self.error(400, "Les paramètres en entrée ne sont pas valides")
-            return self.territory(key) if key in self.territories else Response(204, b"")
-        if name == "activites" and len(words) <= 2:
-            start = request.last("filtreActivite") or ""
-            found = [self.activity(kind, kind) for kind in ("CUMUL", "MOYENNE")] + [self.activity("ROME", job) for job in sorted(self.jobs)]
-            return self.named("activites", [row for row in found if (code is None or row["codeTypeActivite"] == code)
-                                            and (row["codeActivite"].startswith(start) or row["libelleActivite"].startswith(start))])
-        if name == "activite" and code is None:
-            kind, job = request.last("codeTypeActivite"), request.last("codeActivite")
-            if kind is None or job is None:
-                return self.error(400, "Les paramètres en entrée ne sont pas valides")
-            known = job in self.jobs if kind == "ROME" else kind == job and kind in ("CUMUL", "MOYENNE")
-            return self.activity(kind, job) if known else Response(204, b"")
-        for family, member, singular, rows in (("type-territoires", "typeTerritoires", "type-territoire", TYPE_TERRITOIRES),
-                                               ("type-activites", "typeActivites", "type-activite", TYPE_ACTIVITES)):
-            suffix = family.split("-")[1][:-1].capitalize()
+        if len(words) > 2:
+            return Response(404, b"")
+        for suffix, rows in TYPES.items():
+            plural, single = f"type-{suffix.lower()}s", f"type-{suffix.lower()}"
             values = [{"datMaj": MODERN, f"codeType{suffix}": one, f"libelleType{suffix}": label} for one, label in rows]
-            if name == family and code is None:
-                return self.named(member, values)
-            if name == singular and code is not None:
+            if name == plural and code is None:
+                return self.named(f"type{suffix}s", values)
+            if name == single and code is not None:
                 return next((row for row in values if row[f"codeType{suffix}"] == code), Response(204, b""))
+        for suffix, lister in (("Territoire", self.list_territories), ("Activite", self.list_activities), ("Periode", self.list_periods),
+                               ("Nomenclature", self.list_nomenclatures), ("Caracteristique", self.list_characteristics)):
+            if name == f"{suffix.lower()}s":
+                return self.named(f"{suffix.lower()}s", lister(code, request))
+            if name == suffix.lower() and code is None:
+                return self.single(suffix, lister(None, None), request)
+        if name == "territoires-communes" and code is not None:
+            rows = [row | {"codeTerritoireParentEPCI": "243500139", "codeTerritoireParentBassin": "5312"}
+                    for row in self.list_territories("COM", request) if code == "COM"]
+            return self.named("territoiresCommunes", rows)
         if name == "rechercherActivitesRomeFap" and code is None:
             wanted = request.last("codeRome")
-            return self.named("romeFapList", [{"datMaj": MODERN, "codeRome": job, "codeFap": "X" + job[1:4] + "Z"}
+            return self.named("romeFapList", [{"datMaj": MODERN, "codeRome": job, "codeFap": self.fap_of(job)}
                                               for job in sorted(self.jobs) if wanted in (None, job)])
-        return Response(404, b"")
+        return self.catalogue(name, code, request)
+
+    def single(self, suffix, rows, request):
+        """The object of a list that two codes name."""
+        names = (f"codeType{suffix}", f"code{suffix}")
+        key = tuple(request.last(name) for name in names)
+        if None in key:
+            return self.error(400, NOT_VALID)
+        return next((row for row in rows if tuple(row[name] for name in names) == key), Response(204, b""))
+
+    def list_territories(self, kind, request):
+        start = plain_upper(request.last("filtreTerritoire") or "") if request and kind else ""
+        return [self.territory(key) for key, facts in self.territories.items()
+                if kind in (None, key[0]) and (key[1].startswith(start) or facts["libelle"].startswith(start))]
+
+    def list_activities(self, kind, request):
+        start = (request.last("filtreActivite") or "") if request and kind else ""
+        return [self.activity(key) for key, (label, _) in self.activities.items()
+                if kind in (None, key[0]) and (key[1].startswith(start) or label.startswith(start))]
+
+    @staticmethod
+    def list_periods(kind, request):
+        """Periods, newest first.  What critereTemporel does is not known: nothing, here."""
+        asked = request.last("codePeriode") if request and kind else None
+        most = int(request.last("nbPeriode") or 1000) if request and kind else None
+        rows = [{"datMaj": MODERN, "codeTypePeriode": one, "codePeriode": code, "ordrePeriode": place + 1, "libellePeriode": label}
+                for one, periods in PERIODES.items() if kind in (None, one) for place, (code, label) in enumerate(periods)]
+        return [row for row in rows if asked in (None, row["codePeriode"])][:most]
+
+    @staticmethod
+    def list_nomenclatures(kind, _):
+        return [{"datMaj": MODERN, "codeTypeNomenclature": one, "codeNomenclature": code, "libelleNomenclature": label}
+                for one, codes in NOMENCLATURES.items() if kind in (None, one) for code, label in codes]
+
+    @staticmethod
+    def list_characteristics(kind, _):
+        return [{"datMaj": MODERN, "codeTypeCaracteristique": one, "codeCaracteristique": code, "libelleCaracteristique": label,
+                 "masque": code == "AGC_BASS"}
+                for one, codes in CARACTERISTIQUES.items() if kind in (None, one) for code, label in codes]
+
+    def catalogue(self, name, code, request):
+        """The four lists of indicators; only the detailed one has the combinations and the characteristics."""
+        if name == "details-indicateurs" and code is None:
+            family, indicator = request.last("codeFamille"), request.last("codeIndicateur")
+            rows = [self.describe(one) | self.describe_more(one) for one in INDICATEURS
+                    if family in (None, one.famille) and indicator in (None, one.code)]
+        elif name == "indicateurs" and code is None:
+            rows = [self.describe(one) for one in INDICATEURS]
+        elif (name == "familles-indicateurs" and code is None) or (name == "famille-indicateur" and code is not None):
+            rows = [{"datMaj": MODERN, "codeIndicateur": one.code, "libelleIndicateur": one.libelle, "codeFamille": one.famille}
+                    for one in INDICATEURS if code in (None, one.famille)]
+        else:
+            return Response(404, b"")
+        return self.named("listeIndicateurs", rows)
+
+    @staticmethod
+    def describe(indicator):
+        """What any list of indicators says of one."""
+        def kinds(place, suffix):
+            labels = dict(TYPES[suffix])
+            return [{"datMaj": MODERN, f"codeType{suffix}": kind, f"libelleType{suffix}": labels[kind]} for kind in indicator.kinds(place)]
+        depths = {kind: max(depth for _, _, one, depth in indicator.crossings if one == kind) for kind in indicator.kinds(2)}
+        row = {"datMaj": MODERN, "codeIndicateur": indicator.code, "libelleIndicateur": indicator.libelle,
+               "descriptif": f"Exemple de définition de  {indicator.code}", "codeFamille": indicator.famille, "disponibiliteIndicateur": 1,
+               "listeTypesValeurs": [{"datMaj": MODERN, "valeurPrincipale": "O", "codeTypeValeur": "NB_ET_PCT", "numOrdre": 1,
+                                      "libValeur": "Nombre et part", "libelleValeurSpecifique": indicator.libelle}],
+               "listeTypesTerritoiresIndicateur": kinds(0, "Territoire"), "listeTypesActivitesIndicateur": kinds(1, "Activite"),
+               "listeTypesPeriodesIndicateur": [one | {"profondeurMax": str(depths[one["codeTypePeriode"]])} for one in kinds(2, "Periode")]}
+        if indicator.nomenclature:
+            codes = [{"datMaj": MODERN, "valeurNomenclature": code, "libelleNomenclature": label} for code, label in indicator.codes()]
+            row["listeTypesNomenclaturesIndicateur"] = [{
+                "datMaj": MODERN, "codeTypeNomenclature": indicator.nomenclature,
+                "libelleTypeNomenclature": dict(TYPES["Nomenclature"])[indicator.nomenclature], "listeValeursNomenclaturesIndicateur": codes}]
+        return row
+
+    def describe_more(self, indicator):
+        row = {"listeCroisementsIndicateur": [{"datMaj": MODERN} | crossing for crossing in crossings_of(indicator)]}
+        if indicator.caracteristiques:
+            labels = dict(TYPES["Caracteristique"])
+            row["listeCaracteristiqueIndicateur"] = [{name: value for name, value in one.items() if name != "masque"}
+                                                     for one in self.list_characteristics(None, None)
+                                                     if one["codeTypeCaracteristique"] in indicator.caracteristiques]
+            row["listeTypesCracteristiqueIndicateur"] = [
+                {"datMaj": MODERN, "codeTypeCaracteristique": kind, "libelleTypeCaracteristique": labels[kind]}
+                for kind in indicator.caracteristiques]
+        return row
 
     @staticmethod
     def named(member, rows):
