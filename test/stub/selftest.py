@@ -26,6 +26,7 @@ import strict
 import tokens
 from marche_inclusion import OPCS_ID
 from population import is_siret, siren_of, siret_of
+from selftest_travail import TravailChecks
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SAMPLES = os.environ.get("APIGOUV_SAMPLES") or os.path.join(HERE, "..", "..", "..", "shared", "samples")
@@ -489,6 +490,10 @@ class MarcheTravail(Case):
         self.assertEqual(get("/territoire?codeTerritoire=33").status, 400)
         self.assertEqual(len(get("/type-territoires").json["typeTerritoires"]), 7)
         self.assertEqual(get("/type-activite/ROME").json["codeTypeActivite"], "ROME")
+
+
+class MarcheTravailIndicators(TravailChecks, Case):
+    pass
 
 
 class Control(Case):
