@@ -43,7 +43,7 @@ typedef struct OperatorForm
 {
 	uint32		op;
 	const char *sql;
-}			OperatorForm;
+} OperatorForm;
 
 static const OperatorForm operator_forms[] = {
 	{APIGOUV_OP_EQ, "="},
@@ -128,7 +128,7 @@ typedef struct Definition
 	const ApigouvApi *api;
 	const ApigouvTable *table;
 	char	   *error;			/* NULL when it was read */
-}			Definition;
+} Definition;
 
 /* Is this an error about a file, and none of the session's? */
 static bool
@@ -149,7 +149,7 @@ is_about_a_file(int code)
  * give back, so there is none.
  */
 static void
-read_definition(Definition * definition)
+read_definition(Definition *definition)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 
@@ -177,12 +177,12 @@ read_definition(Definition * definition)
 }
 
 /* Gives the rows of a definition that was read, or tells why it was not. */
-typedef void (*DefinitionUser) (const Definition * definition,
+typedef void (*DefinitionUser) (const Definition *definition,
 								ReturnSetInfo *result);
 
 /* Call use() for a definition, in a context that is reset before. */
 static void
-use_definition(Definition * definition, MemoryContext row_cxt,
+use_definition(Definition *definition, MemoryContext row_cxt,
 			   DefinitionUser use, ReturnSetInfo *result)
 {
 	MemoryContext old;
@@ -355,7 +355,7 @@ limits_of(const ApigouvTable *table)
 
 /* A DefinitionUser: the row of a table. */
 static void
-give_table(const Definition * definition, ReturnSetInfo *result)
+give_table(const Definition *definition, ReturnSetInfo *result)
 {
 	const ApigouvTable *table = definition->table;
 	Datum		values[TABLE_COLUMNS] = {0};
@@ -415,11 +415,11 @@ typedef struct ColumnUse
 	uint32		exactness[lengthof(operator_forms)];	/* bits */
 	List	   *key_of;			/* names of routes */
 	List	   *rules;			/* why a condition may be sent */
-}			ColumnUse;
+} ColumnUse;
 
 /* Add what a parameter does with its column. */
 static void
-use_param(ColumnUse * use, const ApigouvRoute *route,
+use_param(ColumnUse *use, const ApigouvRoute *route,
 		  const ApigouvParam *param)
 {
 	for (size_t i = 0; i < lengthof(operator_forms); i++)
@@ -435,7 +435,7 @@ use_param(ColumnUse * use, const ApigouvRoute *route,
 
 /* Collect what conditions on a column do. */
 static void
-collect_use(const ApigouvTable *table, int column, ColumnUse * use)
+collect_use(const ApigouvTable *table, int column, ColumnUse *use)
 {
 	memset(use, 0, sizeof(*use));
 	for (int i = 0; i < table->nroutes; i++)
@@ -509,7 +509,7 @@ fill_column(const ApigouvTable *table, int position, Datum *values,
 
 /* A DefinitionUser: the rows of a table's columns. */
 static void
-give_columns(const Definition * definition, ReturnSetInfo *result)
+give_columns(const Definition *definition, ReturnSetInfo *result)
 {
 	const ApigouvTable *table = definition->table;
 

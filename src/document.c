@@ -450,18 +450,18 @@ start(const Call *call, const Link *link, RetryRule *rule)
 	const ApigouvOptions *options = call->options;
 	const ApigouvDocumentHost *host = link->host;
 	bool		is_api = host->host == NULL;
-	ApigouvSecrets nobody = {0};
-	const ApigouvSecrets *secrets = &nobody;
+	ApigouvSecrets *secrets;
 	ApigouvHttpSettings settings;
 	ApigouvHttpRequest request = {0};
 	ApigouvLimitHeaders names = {0};
 	ApigouvQuotaLimits limits;
 
+	secrets = apigouv_option_secrets(options, host->token
+									 ? APIGOUV_ROUTE_AUTH_API
+									 : APIGOUV_ROUTE_AUTH_NONE,
+									 call->userid);
 	if (host->token)
-	{
-		secrets = apigouv_option_secrets(options, call->userid);
 		apigouv_token_check(options, call->userid, secrets);
-	}
 	apigouv_limit_find(options, call->userid, secrets, host->route.limit,
 					   is_api, &limits);
 	apigouv_budget_check_document(options->server_name, &limits,
