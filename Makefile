@@ -8,7 +8,7 @@ OBJS = $(patsubst %,src/%.o, \
 	apidef_request apidef_rows apigouv_fdw ask attempt binding budget \
 	cache_purge catalogue clock comment document explain failure fetch \
 	flight functions header http import json kept ledger limit option page \
-	plan qual quota quota_view redact reply reply_body request route \
+	pivot plan qual quota quota_view redact reply reply_body request route \
 	rowstream rowvalue scan shared_cache shared_name spill stats steps \
 	task token tuple unnest url value xact_cache)
 
@@ -18,8 +18,8 @@ DOCS = doc/reference.md
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
 	quals_casts prepared region routes auth key_types personal union union_restrict purpose inputs \
-	limits tensions paging paging_changes nested rescan joins explain types documents catalogue comments \
-	structures_inclusion travail travail_caracteristiques travail_listes
+	limits tensions paging paging_changes nested pivot rescan joins explain types documents catalogue \
+	comments structures_inclusion travail travail_caracteristiques travail_listes
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

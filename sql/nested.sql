@@ -1,19 +1,6 @@
 \i test/fixtures/regress_setup.sql
 \i test/fixtures/regress_definitions.sql
-\set ECHO none
-SET client_min_messages = error;
-CREATE SERVER listes FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'listes', base_url :'marche_inclusion_url');
-CREATE USER MAPPING FOR CURRENT_USER SERVER listes OPTIONS (token :'marche_inclusion');
-CREATE SERVER pages_listes FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'listes', base_url :'data_inclusion_url');
-CREATE USER MAPPING FOR CURRENT_USER SERVER pages_listes OPTIONS (token :'data_inclusion');
-DROP SCHEMA IF EXISTS listes CASCADE;
-CREATE SCHEMA listes;
-IMPORT FOREIGN SCHEMA listes EXCEPT (contacts) FROM SERVER listes INTO listes;
-IMPORT FOREIGN SCHEMA listes LIMIT TO (contacts) FROM SERVER pages_listes INTO listes;
-RESET client_min_messages;
--- a look at what was sent forgets the replies
-\setenv replies '$stub replay - < test/fixtures/listes.json > /dev/null'
-\set ECHO all
+\i test/fixtures/regress_listes.sql
 \pset format unaligned
 \pset null '-'
 \! $sent count > /dev/null; eval "$replies"
@@ -75,19 +62,6 @@ SELECT t, f.state, f.message, f.detail FROM (VALUES ('objet'), ('nul'), ('texte'
 -- ====================================================================
 -- Mistakes in a definition
 -- ====================================================================
-CREATE FUNCTION outils.faute (nom text, chemin text[], valeur jsonb, dossier text) RETURNS text LANGUAGE plpgsql AS $$
--- the fixture's table with the value at that path replaced, as the one table of API "fautes"
-DECLARE
-	api jsonb := pg_read_file(dossier || '/listes.json')::jsonb || jsonb_build_object('api', 'fautes', 'tables', jsonb_build_array(nom));
-	tab jsonb := jsonb_set(pg_read_file(dossier || '/listes/' || nom || '.json')::jsonb, chemin, valeur);
-BEGIN
-	EXECUTE format('COPY (SELECT %L) TO %L', api, dossier || '/fautes.json');
-	EXECUTE format('COPY (SELECT %L) TO %L', tab, dossier || '/fautes/' || nom || '.json');
-	PERFORM set_config('apigouv_fdw.definition_dir', '', false), set_config('apigouv_fdw.definition_dir', dossier, false);
-	RETURN (SELECT f.message FROM outils.failure('DROP SERVER IF EXISTS fautes CASCADE; CREATE SERVER fautes FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api ''fautes'');
-		DROP SCHEMA IF EXISTS essais CASCADE; CREATE SCHEMA essais; IMPORT FOREIGN SCHEMA fautes FROM SERVER fautes INTO essais') AS f);
-END
-$$;
 SET client_min_messages = error;
 SELECT faute(nom, chemin::text[], valeur::jsonb, :'definitions') FROM (VALUES
 	('mesures', '{comment}', '"right"'),
@@ -109,9 +83,4 @@ SELECT faute(nom, chemin::text[], valeur::jsonb, :'definitions') FROM (VALUES
 	('codes', '{routes,0,rows}', '"data"'),
 	('references', '{routes,0,paging,unique}', '"nom"'),
 	('references', '{columns,2,level}', '1')) AS v (nom, chemin, valeur);
-DROP SERVER IF EXISTS fautes CASCADE;
-DROP SCHEMA IF EXISTS essais CASCADE;
-\! $stub reset > /dev/null
-DROP SERVER listes, pages_listes CASCADE;
-DROP SCHEMA listes;
-\i test/fixtures/regress_definitions_end.sql
+\i test/fixtures/regress_listes_end.sql

@@ -51,6 +51,8 @@ typedef enum ApigouvSourceKind
 	APIGOUV_SOURCE_PATH,
 	APIGOUV_SOURCE_PARENT,		/* path in an element around the row */
 	APIGOUV_SOURCE_POSITION,	/* place in a list */
+	APIGOUV_SOURCE_PIVOT,		/* path in an element of the row's group */
+	APIGOUV_SOURCE_GROUP,		/* all elements of the group */
 	APIGOUV_SOURCE_ENVELOPE,
 	APIGOUV_SOURCE_ECHO,
 	APIGOUV_SOURCE_CONSTANT,
@@ -79,13 +81,14 @@ typedef struct ApigouvTextPair
 typedef struct ApigouvSource
 {
 	ApigouvSourceKind kind;
-	int			npaths;			/* PATH, PARENT, ENVELOPE: alternatives, in
-								 * order */
+	int			npaths;			/* PATH, PARENT, PIVOT, ENVELOPE:
+								 * alternatives, in order */
 	char	  **paths;			/* up to a "[]", the path in the row */
 	char	   *element_path;	/* what follows "[]." in paths[0]; NULL if
 								 * none */
 	int			level;			/* PARENT, POSITION: lists between the row and
 								 * the element; 0 is the row */
+	char	   *pivot;			/* PIVOT: name of the element */
 	int			column;			/* ECHO, DERIVE: the column it depends on */
 	char	   *text;			/* CONSTANT; ECHO: default, NULL = SQL NULL */
 	int			nsteps;			/* DERIVE */
@@ -282,6 +285,14 @@ typedef struct ApigouvPaging
 	int			unique_column;	/* -1 = none */
 } ApigouvPaging;
 
+/* elements of the rows' list that make one row */
+typedef struct ApigouvPivotRule
+{
+	int			nby;			/* 0 = each makes its own */
+	char	  **by;				/* paths: values that they share */
+	char	   *name;			/* path: what tells them apart */
+} ApigouvPivotRule;
+
 typedef struct ApigouvLookup
 {
 	char	   *path;			/* NULL = no lookup */
@@ -316,6 +327,7 @@ typedef struct ApigouvRoute
 	char	   *rows_path;
 	int			nlists;			/* on that path */
 	bool		any_rows;		/* rows need not be objects */
+	ApigouvPivotRule pivot;
 	bool		rows_optional;
 	char	   *total_path;		/* NULL if none */
 	ApigouvPaging paging;

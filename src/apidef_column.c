@@ -25,7 +25,7 @@
 /* words of the definition format; lists for enums are in their order */
 
 static const char *const column_members[] = {
-	"name", "type", "comment", "path", "parent", "position", "level",
+	"name", "type", "comment", "path", "pivot", "parent", "position", "level",
 	"envelope", "echo", "default",
 	"constant", "derive", "first_of", "reply", "format", "values", "else",
 	"when_past", "only_if", "sorted", "empty_is_null", "n_distinct",
@@ -34,7 +34,8 @@ static const char *const column_members[] = {
 
 /* an override has neither name nor statistics */
 static const char *const source_members[] = {
-	"path", "parent", "position", "level", "envelope", "echo", "default",
+	"path", "pivot", "parent", "position", "level", "envelope", "echo",
+	"default",
 	"constant", "derive", "first_of", "reply", "format", "values", "else",
 	"when_past", "only_if", "sorted", "empty_is_null", NULL
 };
@@ -270,6 +271,11 @@ read_source_kind(const ApigouvField *at, const ApigouvTable *table,
 			strcmp(given, "path") == 0 ? APIGOUV_SOURCE_PATH :
 			APIGOUV_SOURCE_PARENT;
 		read_paths(at, given, column, source);
+		if (source->kind == APIGOUV_SOURCE_PATH)
+			source->pivot = apigouv_field_text(at, "pivot",
+											   APIGOUV_TEXT_DATA);
+		if (source->pivot != NULL)
+			source->kind = APIGOUV_SOURCE_PIVOT;
 	}
 	else if (strcmp(given, "position") == 0)
 	{
@@ -325,6 +331,9 @@ read_source(const ApigouvField *at, const ApigouvTable *table,
 												  empty_is_null);
 	read_source_kind(at, table, column, source);
 	read_level(at, source);
+	if (source->kind != APIGOUV_SOURCE_PIVOT &&
+		apigouv_json_get(at->json, "pivot") != NULL)
+		apigouv_field_error(at, NULL, "\"pivot\" needs \"path\"");
 	if (source->kind != APIGOUV_SOURCE_ECHO &&
 		apigouv_json_get(at->json, "default") != NULL)
 		apigouv_field_error(at, NULL, "\"default\" needs \"echo\"");

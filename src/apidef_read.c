@@ -41,7 +41,7 @@ static const char *const route_members[] = {
 	"rows_missing", "total", "paging", "columns", "constants", "limit",
 	"scopes", "none", "not_entitled", "failed", "replies",
 	"unless_condition_on", "lookup", "otherwise", "rows_per_request", "exact",
-	"operation", "auth", "purpose", NULL
+	"operation", "auth", "purpose", "pivot", NULL
 };
 static const char *const auth_members[] = {
 	"scheme", "setting", NULL
@@ -579,6 +579,7 @@ read_route(const ApigouvField *at, const ApigouvApiFile *api,
 	route->total_path = read_json_path(at, "total");
 	read_paging(at, table, &route->paging);
 	route->sources = apigouv_apidef_route_sources(at, table);
+	apigouv_apidef_read_pivot(at, table, route);
 	apigouv_apidef_check_nesting(at, table, route);
 	read_settings(at, "constants", table, false, &route->constants);
 	route->operation = apigouv_field_text(at, "operation", APIGOUV_TEXT_DATA);

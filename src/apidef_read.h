@@ -159,6 +159,9 @@ extern ApigouvSource *apigouv_apidef_route_sources(const ApigouvField *route,
 
 extern void apigouv_apidef_read_rows(const ApigouvField *holder,
 									 ApigouvRoute *route);
+extern void apigouv_apidef_read_pivot(const ApigouvField *holder,
+									  const ApigouvTable *table,
+									  ApigouvRoute *route);
 extern void apigouv_apidef_check_nesting(const ApigouvField *at,
 										 const ApigouvTable *table,
 										 ApigouvRoute *route);

@@ -4,8 +4,9 @@
  *		Where the rows of a route's replies are.
  *
  * Rows may stand in lists inside lists; sources may then read the elements
- * around the row, by level.  Whether a source fits is a question of the route,
- * since routes of one table may be shaped differently.
+ * around the row, by level.  Or several elements of a list make one row: a
+ * pivot.  Whether a source fits is a question of the route, since routes of
+ * one table may be shaped differently.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,6 +51,49 @@ apigouv_apidef_read_rows(const ApigouvField *holder, ApigouvRoute *route)
 							APIGOUV_MAX_LISTS);
 }
 
+/*
+ * apigouv_apidef_read_pivot
+ *		Which elements of a route's list make one row.
+ *
+ * The route's paging and sources have been read.  Column reponse is then all
+ * elements of the row.
+ */
+void
+apigouv_apidef_read_pivot(const ApigouvField *holder,
+						  const ApigouvTable *table, ApigouvRoute *route)
+{
+	static const char *const members[] = {"by", "name", NULL};
+	ApigouvField at = apigouv_field_get(holder, "pivot");
+	ApigouvPivotRule *pivot = &route->pivot;
+	ApigouvSource *reponse = &route->sources[table->reponse_column];
+	ApigouvField by;
+	ApigouvField name;
+
+	if (at.json == NULL)
+		return;
+	apigouv_field_members(&at, members);
+	by = apigouv_field_need(&at, "by");
+	pivot->by = apigouv_field_texts(&at, "by", APIGOUV_TEXT_DATA,
+									&pivot->nby);
+	if (pivot->nby == 0)
+		apigouv_field_error(&by, NULL, "must not be empty");
+	for (int i = 0; i < pivot->nby; i++)
+	{
+		ApigouvField element = apigouv_field_at(&by, i);
+
+		apigouv_field_check_json_path(&element, pivot->by[i]);
+	}
+	name = apigouv_field_need(&at, "name");
+	pivot->name = apigouv_field_value(&name, APIGOUV_TEXT_DATA);
+	apigouv_field_check_json_path(&name, pivot->name);
+	if (route->nlists == 0)
+		apigouv_field_error(&at, NULL, "needs rows in a list");
+	if (route->paging.style != APIGOUV_PAGING_NONE)
+		apigouv_field_error(&at, NULL, "does not fit \"paging\"");
+	if (reponse->kind == APIGOUV_SOURCE_PATH && reponse->paths[0][0] == '\0')
+		reponse->kind = APIGOUV_SOURCE_GROUP;
+}
+
 /* What the sources of a route read of its rows. */
 typedef struct RowUse
 {
@@ -81,6 +125,10 @@ check_source_level(const ApigouvField *at, const ApigouvRoute *route,
 		apigouv_field_error(at, NULL,
 							"column \"%s\": the list has no stable order",
 							column);
+	if (source->kind == APIGOUV_SOURCE_PIVOT && route->pivot.nby == 0)
+		apigouv_field_error(at, NULL,
+							"column \"%s\" needs a \"pivot\" of the route",
+							column);
 	if (source->kind == APIGOUV_SOURCE_PATH)
 	{
 		use->whole |= source->paths[0][0] == '\0';
@@ -110,7 +158,7 @@ apigouv_apidef_check_nesting(const ApigouvField *at,
 		check_source_level(at, route, &route->sources[i],
 						   table->columns[i].name,
 						   i == table->reponse_column ? &ignored : &use);
-	route->any_rows = use.whole && !use.members;
+	route->any_rows = use.whole && !use.members && route->pivot.nby == 0;
 	if (route->nlists > 1 && unique >= 0 &&
 		(route->sources[unique].kind != APIGOUV_SOURCE_PARENT ||
 		 route->sources[unique].level != route->nlists - 1))

@@ -198,7 +198,7 @@ apigouv_failure_raise(const ApigouvScanState *state, ApigouvTask *task,
  *		Raise the error of a reply that cannot be decoded.
  *
  * A reply that is JSON, but not shaped as the definition says, has an error
- * code of its own.  why: static text; offset: where.
+ * code of its own.  why: without period; offset: where.
  */
 void
 apigouv_failure_unreadable(const ApigouvScanState *state, ApigouvTask *task,

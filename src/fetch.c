@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "messages.h"
+#include "pivot.h"
 #include "scan_state.h"
 #include "texthash.h"
 #include "value.h"
@@ -530,6 +531,21 @@ outermost(const ApigouvReader *reader)
 	return Max(reader->route->nlists - 1, 0);
 }
 
+/* What a row is made of that a stream has just given. */
+static void
+fill_read_row(const ApigouvScanState *state, const ApigouvTask *task,
+			  const ApigouvPage *page, const ApigouvReader *reader,
+			  ApigouvRow *row)
+{
+	fill_row(task, reader, page->reply->transfer, row);
+	row->values = state->values;
+	row->base = page->reply->transfer->body;
+	if (task->envelope != NULL)
+		row->stream = apigouv_unnest_outer(task->envelope);
+	for (int i = 0; i <= outermost(reader); i++)
+		row->positions[i] = apigouv_unnest_position(task->stream, i);
+}
+
 /*
  * give_row
  *		Give a row of the page being read, unless it came before.
@@ -552,13 +568,7 @@ give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 		apigouv_failure_not_object(state, task, page);
 	if (element <= page->skip)
 		return false;
-	fill_row(task, reader, page->reply->transfer, &row);
-	row.values = state->values;
-	row.base = page->reply->transfer->body;
-	if (task->envelope != NULL)
-		row.stream = apigouv_unnest_outer(task->envelope);
-	for (int i = 0; i <= levels; i++)
-		row.positions[i] = apigouv_unnest_position(task->stream, i);
+	fill_read_row(state, task, page, reader, &row);
 	row.positions[levels] += apigouv_page_start(task, page);
 	if (is_first)
 		task->came_before = is_duplicate(state, task, &row);
@@ -711,6 +721,75 @@ is_too_small(ApigouvScanState *state, ApigouvTask *task,
 	return true;
 }
 
+/* Sort all elements of a reply into groups; false if it cannot be read. */
+static bool
+gather_groups(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+			  ApigouvReader *reader)
+{
+	const ApigouvTransfer *transfer = page->reply->transfer;
+	ApigouvRowResult result;
+	ApigouvRow	row;
+	const char *why = NULL;
+	size_t		offset = 0;
+
+	task->pivot = apigouv_pivot_create(reader, state->batch_cxt);
+	while ((result = apigouv_unnest_next(task->stream, transfer->body,
+										 transfer->body_len, true,
+										 state->values)) == APIGOUV_ROW)
+	{
+		const ApigouvValue *whole = &state->values[reader->whole_index];
+
+		CHECK_FOR_INTERRUPTS();
+		task->page_rows++;
+		if (whole->kind != APIGOUV_OBJECT)
+			apigouv_failure_not_object(state, task, page);
+		fill_read_row(state, task, page, reader, &row);
+		why = apigouv_pivot_add(task->pivot, row.values, row.positions);
+		if (why != NULL)
+			apigouv_failure_unreadable(state, task, page, true, why,
+									   whole->text - transfer->body);
+	}
+	if (result == APIGOUV_ROW_END)
+		return true;
+	why = apigouv_unnest_error(task->stream, &offset);
+	apigouv_pivot_free(task->pivot);
+	task->pivot = NULL;
+	refuse_body(state, task, page, why, offset);
+	return false;
+}
+
+/*
+ * read_groups
+ *		The next row of a reply several of whose elements make a row.
+ *
+ * Such replies do not come in pages.  False: as for read_page.
+ */
+static bool
+read_groups(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+			ApigouvReader *reader, TupleTableSlot *slot)
+{
+	const ApigouvGroup *group;
+	ApigouvRow	row;
+
+	if (task->pivot == NULL && !gather_groups(state, task, page, reader))
+		return false;
+	group = apigouv_pivot_next(task->pivot);
+	if (group == NULL)
+	{
+		apigouv_pivot_free(task->pivot);
+		task->pivot = NULL;
+		end_page(state, task, page, reader);
+		return false;
+	}
+	fill_read_row(state, task, page, reader, &row);
+	row.group = group;
+	row.values = group->values;
+	memcpy(row.positions, group->positions, sizeof(row.positions));
+	apigouv_tuple_store(state->tupler, &row, slot);
+	task->emitted++;
+	return true;
+}
+
 /*
  * read_page
  *		The next row of the page at the head of a task's queue.
@@ -766,6 +845,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			return false;
 		}
 		complete = transfer->state == APIGOUV_TRANSFER_ENDED;
+		if (reader->pivot_index >= 0)
+			return read_groups(state, task, page, reader, slot);
 		switch (apigouv_unnest_next(task->stream, transfer->body,
 									transfer->body_len, complete,
 									state->values))

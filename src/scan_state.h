@@ -92,6 +92,7 @@ typedef struct ApigouvTask
 	int			page_rows;		/* rows met in the page read; in nested lists
 								 * elements of the outermost */
 	bool		came_before;	/* the last of these: in another page */
+	struct ApigouvPivot *pivot; /* groups of the page read; NULL if none */
 	int64		total;			/* rows announced, -1 = not known */
 	int64		position;		/* rows of all pages read to their end */
 	bool		may_grow;		/* all rows were asked, the total unknown */

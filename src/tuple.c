@@ -253,6 +253,14 @@ apigouv_tuple_reader(ApigouvTupler *tupler, const ApigouvRoute *route)
 	}
 	reader->whole_index = list_length(paths.row[0]);
 	paths.row[0] = lappend(paths.row[0], "");
+	reader->pivot_index = -1;
+	if (route->pivot.nby > 0)
+	{
+		reader->pivot_index = list_length(paths.row[0]);
+		paths.row[0] = lappend(paths.row[0], route->pivot.name);
+		for (int i = 0; i < route->pivot.nby; i++)
+			paths.row[0] = lappend(paths.row[0], route->pivot.by[i]);
+	}
 	make_nesting(reader, tupler->table, &paths);
 	own_nesting(tupler, reader->nesting);
 	MemoryContextSwitchTo(old);
@@ -384,6 +392,66 @@ evaluate_path(const ApigouvRow *row, const Compiled *compiled)
 	return null_cell();
 }
 
+/* The first path of a source that has a value in the element it names. */
+static Cell
+evaluate_pivot(const ApigouvRow *row, const ApigouvSource *source)
+{
+	ListCell   *lc;
+
+	foreach(lc, row->group != NULL ? row->group->members : NIL)
+	{
+		const ApigouvGroupMember *member = lfirst(lc);
+
+		if (strcmp(member->name, source->pivot) != 0)
+			continue;
+		for (int i = 0; i < source->npaths; i++)
+		{
+			Cell		cell = null_cell();
+
+			cell.json = apigouv_value_get(&member->whole, source->paths[i]);
+			if (is_nothing(&cell.json, source))
+				continue;
+			cell.kind = CELL_JSON;
+			return cell;
+		}
+	}
+	return null_cell();
+}
+
+/* A JSON array of all elements of a row; of a made row, its reply. */
+static Cell
+evaluate_group(const ApigouvRow *row)
+{
+	Cell		cell = null_cell();
+	StringInfoData array;
+	ListCell   *lc;
+
+	if (row->group == NULL)
+	{
+		if (row->whole == NULL)
+			return cell;
+		cell.json = *row->whole;
+	}
+	else
+	{
+		initStringInfo(&array);
+		foreach(lc, row->group->members)
+		{
+			const ApigouvGroupMember *member = lfirst(lc);
+
+			appendStringInfoChar(&array, array.len == 0 ? '[' : ',');
+			appendBinaryStringInfo(&array, member->whole.text,
+								   (int) member->whole.len);
+		}
+		appendStringInfoChar(&array, ']');
+		cell.json.kind = APIGOUV_ARRAY;
+		cell.json.text = array.data;
+		cell.json.len = array.len;
+	}
+	cell.kind = CELL_JSON;
+	return cell;
+}
+
 /* What was asked of a column, or the default. */
 static Cell
 evaluate_echo(const ApigouvRow *row, const ApigouvSource *source)
@@ -450,6 +518,10 @@ evaluate_plain(ApigouvTupler *tupler, const ApigouvRow *row,
 				return null_cell();
 			return text_cell(psprintf(INT64_FORMAT,
 									  row->positions[source->level]));
+		case APIGOUV_SOURCE_PIVOT:
+			return evaluate_pivot(row, source);
+		case APIGOUV_SOURCE_GROUP:
+			return evaluate_group(row);
 		case APIGOUV_SOURCE_ECHO:
 			return evaluate_echo(row, source);
 		case APIGOUV_SOURCE_CONSTANT:
@@ -685,7 +757,8 @@ explain_error(void *arg)
 								   tupler->current_att)->attname);
 	source = tupler->current ? tupler->current->source : NULL;
 	if (source != NULL && (source->kind == APIGOUV_SOURCE_PATH ||
-						   source->kind == APIGOUV_SOURCE_PARENT))
+						   source->kind == APIGOUV_SOURCE_PARENT ||
+						   source->kind == APIGOUV_SOURCE_PIVOT))
 		errcontext("column \"%s\" of foreign table \"%s\", JSON path \"%s\"",
 				   column, RelationGetRelationName(tupler->rel),
 				   source->paths[0]);

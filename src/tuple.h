@@ -18,6 +18,21 @@
 /* How rows of one foreign table are made, by any of its routes. */
 typedef struct ApigouvTupler ApigouvTupler;
 
+/* An element of a group, by its name. */
+typedef struct ApigouvGroupMember
+{
+	char	   *name;
+	ApigouvValue whole;
+} ApigouvGroupMember;
+
+/* Elements that make one row: see pivot.c. */
+typedef struct ApigouvGroup
+{
+	List	   *members;		/* of ApigouvGroupMember, in order */
+	ApigouvValue *values;		/* of the first, as for a row */
+	int64		positions[APIGOUV_MAX_LISTS];	/* likewise */
+} ApigouvGroup;
+
 /* How rows of one route are read. */
 typedef struct ApigouvReader
 {
@@ -27,6 +42,8 @@ typedef struct ApigouvReader
 	int			starts[APIGOUV_MAX_LISTS];	/* where those of a level are */
 	int			whole_index;	/* among them: the whole row */
 	bool		any_rows;		/* rows need not be objects */
+	int			pivot_index;	/* of the pivot's name among the values, then
+								 * what it groups by; -1 = no pivot */
 	struct ApigouvCompiled *columns;	/* one per column of the definition */
 	bool		needs_envelope; /* read the whole reply before its rows */
 	int			total_index;	/* of the total among envelope values, or -1 */
@@ -38,6 +55,7 @@ typedef struct ApigouvRow
 	const ApigouvReader *reader;
 	const ApigouvValue *values; /* of the row; NULL for a row that is made */
 	int64		positions[APIGOUV_MAX_LISTS];	/* in its lists, by level */
+	const ApigouvGroup *group;	/* NULL: the row is one element */
 	const ApigouvRowstream *stream; /* for envelope values; NULL if none */
 	const char *base;			/* the stream's bytes */
 	const ApigouvValue *whole;	/* made row: the body, NULL if none */
