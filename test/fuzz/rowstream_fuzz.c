@@ -3,8 +3,9 @@
  * rowstream_fuzz.c
  *		Differential fuzzing of the row scanner; jansson is the oracle.
  *
- * Input: one byte that chooses the rows path and the paths, two bytes that
- * choose how the document is cut, the document.
+ * Input: one byte that chooses the rows path and the paths (and, with bit 4,
+ * lists inside lists as well), two bytes that choose how the document is cut,
+ * the document.
  *
  * Said of every document:
  *	 - a document whose every value is checked is accepted exactly when jansson
@@ -15,11 +16,13 @@
  *	   a number;
  *	 - a reply cut in any way, in buffers of the exact size that move at each
  *	   piece, gives the rows, the envelope and the error that it gives whole;
- *	 - rows and values are those of jansson's tree.
+ *	 - rows and values are those of jansson's tree;
+ *	 - so are rows in lists inside lists, with values and places of the elements
+ *	   around them, up to the first element that is not shaped as it should.
  *
  *-------------------------------------------------------------------------
  */
-#include "../../src/rowstream.h"
+#include "../../src/unnest.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -436,6 +439,218 @@ projection_of(unsigned selector, int nrow)
 	return known[selector];
 }
 
+/* ----------------------------------------------------------------
+ *		Lists inside lists
+ * ----------------------------------------------------------------
+ */
+
+#define NNESTED		4
+#define MAX_STEPS	3			/* lists in a path below */
+
+/* the same path as a text and as its lists, outermost first */
+static const struct
+{
+	const char *path;
+	const char *lists[MAX_STEPS + 1];
+}			nested[NNESTED] =
+{
+	{"[].a[]", {"", "a"}},
+	{"a[].b[]", {"a", "b"}},
+	{"a[].a.b[]", {"a", "a.b"}},
+	{"[].a[].b[]", {"", "a", "b"}}
+};
+
+/* What is read of a row, and of each element around it. */
+#define NNEST_VALUES	3
+static const char *const nest_paths[NNEST_VALUES] = {"", "a", "b"};
+
+/* The rows that a tree says there are, walked as far as there are some. */
+typedef struct Walk
+{
+	const char *const *lists;
+	int			nlevels;
+	long		wanted;			/* the row to find */
+	long		row;			/* rows met */
+	const json_t *elements[MAX_STEPS];	/* by level, of the row found */
+	size_t		places[MAX_STEPS];
+	bool		wrong;			/* an element is not shaped as it should */
+} Walk;
+
+/* Is everything on the way to a list an object, or nothing? */
+static bool
+way_is_right(const json_t *json, const char *path)
+{
+	char		name[64];
+
+	for (; *path != '\0'; path += strcspn(path, ".") + (strchr(path, '.') != NULL))
+	{
+		size_t		len = strcspn(path, ".");
+
+		if (json == NULL || json_is_null(json))
+			return true;
+		if (!json_is_object(json))
+			return false;
+		memcpy(name, path, len);
+		name[len] = '\0';
+		json = json_object_get(json, name);
+	}
+	return json == NULL || json_is_null(json) || json_is_array(json);
+}
+
+/* Walks the elements of a list; true when the row is found. */
+static bool
+walk_list(Walk *way, const json_t *list, int level)
+{
+	size_t		i;
+
+	for (i = 0; i < json_array_size(list) && !way->wrong; i++)
+	{
+		const json_t *element = json_array_get(list, i);
+		const char *path;
+
+		way->elements[level] = element;
+		way->places[level] = i + 1;
+		if (level == 0)
+		{
+			if (way->row++ == way->wanted)
+				return true;
+			continue;
+		}
+		path = way->lists[way->nlevels - level];
+		way->wrong = !json_is_object(element) || !way_is_right(element, path);
+		if (!way->wrong)
+		{
+			const json_t *inner = element;
+
+			inner = walk(inner, path);
+			if (inner != NULL && !json_is_null(inner) &&
+				walk_list(way, inner, level - 1))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Is that row the tree's?  row: one more than the last means the end. */
+static void
+compare_nested(int which, const json_t *tree, long row, bool there,
+			   const ApigouvValue *values, const ApigouvUnnest *unnest)
+{
+	Walk		way;
+	int			level;
+	int			i;
+
+	memset(&way, 0, sizeof(way));
+	way.lists = nested[which].lists;
+	while (way.nlevels < MAX_STEPS && way.lists[way.nlevels] != NULL)
+		way.nlevels++;
+	way.wanted = row;
+	CHECK(walk_list(&way, walk(tree, way.lists[0]),
+					way.nlevels - 1) == there);
+	if (!there)
+		CHECK(way.wrong == (apigouv_unnest_error(unnest,
+												  &(size_t) {0}) != NULL));
+	for (level = 0; there && level < way.nlevels; level++)
+	{
+		CHECK(apigouv_unnest_position(unnest, level) ==
+			  (int64_t) way.places[level]);
+		for (i = 0; i < NNEST_VALUES; i++)
+			compare(&values[level * NNEST_VALUES + i],
+					walk(way.elements[level], nest_paths[i]));
+	}
+}
+
+static ApigouvNesting *
+nesting_of(int which)
+{
+	static ApigouvNesting *known[NNESTED];
+	const char *paths[MAX_STEPS * NNEST_VALUES];
+	int			levels[MAX_STEPS * NNEST_VALUES];
+	const char *error;
+	int			n = 0;
+
+	if (known[which] != NULL)
+		return known[which];
+	for (; nested[which].lists[n / NNEST_VALUES] != NULL; n++)
+	{
+		paths[n] = nest_paths[n % NNEST_VALUES];
+		levels[n] = n / NNEST_VALUES;
+	}
+	known[which] = apigouv_nesting_create(nested[which].path, n, paths, levels,
+										  0, NULL, &error);
+	CHECK(known[which] != NULL);
+	return known[which];
+}
+
+/* Read a document, whole or in pieces.  tree: compare with it, unless NULL. */
+static Trace
+read_nested(const Case *c, int which, const json_t *tree, bool in_pieces)
+{
+	ApigouvUnnest *unnest = apigouv_unnest_create(nesting_of(which));
+	ApigouvValue values[MAX_STEPS * NNEST_VALUES];
+	Trace		trace = {14695981039346656037u, 0, APIGOUV_ROW_MORE, NULL, 0,
+	false};
+	unsigned	seed = c->seed;
+	size_t		have = in_pieces ? 0 : c->len;
+	bool		complete = !in_pieces;
+	char	   *base = NULL;
+	int			i;
+
+	memset(values, 0, sizeof(values));
+	for (;;)
+	{
+		char	   *moved = malloc(have > 0 ? have : 1);
+
+		free(base);
+		base = moved;
+		memcpy(base, c->text, have);
+		while ((trace.result = apigouv_unnest_next(unnest, base, have, complete,
+												   values)) == APIGOUV_ROW)
+		{
+			for (i = 0; i < MAX_STEPS * NNEST_VALUES; i++)
+				mix_value(&trace, &values[i]);
+			if (tree != NULL && trace.rows < 50)
+				compare_nested(which, tree, trace.rows, true, values, unnest);
+			trace.rows++;
+		}
+		if (trace.result != APIGOUV_ROW_MORE)
+			break;
+		CHECK(!complete);
+		complete = have == c->len;
+		have = grow(c, &seed, have);
+		complete = complete || (have == c->len && c->seed & 8);
+	}
+	trace.found = apigouv_rowstream_found(apigouv_unnest_outer(unnest));
+	trace.error = apigouv_unnest_error(unnest, &trace.error_at);
+	CHECK((trace.error != NULL) == (trace.result == APIGOUV_ROW_ERROR));
+	CHECK(trace.error_at <= c->len);
+	if (tree != NULL && (trace.error == NULL ||
+						 (strstr(trace.error, "twice") == NULL &&
+						  strstr(trace.error, "deeply") == NULL)))
+	{
+		const json_t *outer = walk(tree, nested[which].lists[0]);
+
+		if (outer == NULL || json_is_null(outer) || json_is_array(outer))
+			compare_nested(which, tree, trace.rows, false, values, unnest);
+		else
+			CHECK(trace.error != NULL && trace.rows == 0);
+	}
+	free(base);
+	apigouv_unnest_free(unnest);
+	return trace;
+}
+
+static void
+check_nested(const Case *c, int which, const json_t *tree)
+{
+	Trace		whole = read_nested(c, which, tree, false);
+	Trace		pieces = read_nested(c, which, NULL, true);
+
+	CHECK(pieces.result == whole.result && pieces.rows == whole.rows);
+	CHECK(pieces.hash == whole.hash && pieces.found == whole.found);
+	CHECK(pieces.error == whole.error && pieces.error_at == whole.error_at);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -471,6 +686,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(pieces.result == whole.result && pieces.rows == whole.rows);
 	CHECK(pieces.hash == whole.hash && pieces.found == whole.found);
 	CHECK(pieces.error == whole.error && pieces.error_at == whole.error_at);
+	/* a repeated name on the way may have given rows that the tree lost */
+	if (data[0] & 16)
+		check_nested(&c, data[0] >> 5 & (NNESTED - 1),
+					 tree != NULL && !has_duplicates(&c) ? tree : NULL);
 	json_decref(tree);
 	free((char *) c.text);
 	return 0;
