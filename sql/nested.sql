@@ -15,8 +15,11 @@ SELECT mots, mots_periode, detail_periode, jour, mise_a_jour, statut, territoire
 -- three lists, the last of texts; empty text is NULL
 SELECT imprime, rang_imprime, code, rang_donnee, rang, valeur, reponse FROM listes.valeurs WHERE siren = '000003012';
 SELECT count(*), count(valeur), sum(rang) FROM listes.valeurs WHERE siren IN ('000003012', '000003020');
--- one list of numbers
+-- one list of numbers; a reply that is a value, or null
 SELECT code, rang FROM listes.codes;
+SELECT service, etat, reponse FROM listes.etats WHERE service IN ('un', 'deux', 'trois');
+-- names that are data; counters in each element and beside them
+SELECT annees, annees_2024, compte, total FROM listes.annees WHERE siren = '000003012';
 
 -- ====================================================================
 -- Joins, rescans, a LIMIT, a cursor that goes back
@@ -44,6 +47,8 @@ SELECT count(*) FROM (
 	 EXCEPT ALL SELECT structure, rang, id FROM listes.contacts)) AS differences;
 -- places go on from page to page
 SELECT max(rang_structure) > 200 AS several_pages, count(DISTINCT rang_structure) = count(DISTINCT structure) AS each_its_own FROM listes.contacts;
+-- and from a first page under a LIMIT to the larger ones that follow
+SELECT count(*) FROM ((SELECT structure, rang_structure, rang, id FROM listes.contacts LIMIT 12) EXCEPT ALL SELECT structure, rang_structure, rang, id FROM listes.contacts) AS others;
 SELECT * FROM proof($$SELECT structure, id FROM listes.contacts WHERE code_departement IN ('35', '59')$$) AS p WHERE lost + gained > 0;
 -- an unstable list: the first request was too small for it; under a LIMIT elements that came before are left out with their rows
 SELECT count(*) > 50 AS several, count(*) = (SELECT sum(jsonb_array_length(reponse -> 'client_references')) FROM marche_inclusion.structures) AS all_rows FROM listes."references";

@@ -542,8 +542,8 @@ fill_read_row(const ApigouvScanState *state, const ApigouvTask *task,
 	row->base = page->reply->transfer->body;
 	if (task->envelope != NULL)
 		row->stream = apigouv_unnest_outer(task->envelope);
-	for (int i = 0; i <= outermost(reader); i++)
-		row->positions[i] = apigouv_unnest_position(task->stream, i);
+	row->read = task->stream;
+	row->before = apigouv_page_start(task, page);
 }
 
 /*
@@ -569,7 +569,6 @@ give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	if (element <= page->skip)
 		return false;
 	fill_read_row(state, task, page, reader, &row);
-	row.positions[levels] += apigouv_page_start(task, page);
 	if (is_first)
 		task->came_before = is_duplicate(state, task, &row);
 	if (task->came_before)
@@ -744,7 +743,7 @@ gather_groups(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 		if (whole->kind != APIGOUV_OBJECT)
 			apigouv_failure_not_object(state, task, page);
 		fill_read_row(state, task, page, reader, &row);
-		why = apigouv_pivot_add(task->pivot, row.values, row.positions);
+		why = apigouv_pivot_add(task->pivot, &row);
 		if (why != NULL)
 			apigouv_failure_unreadable(state, task, page, true, why,
 									   whole->text - transfer->body);
@@ -784,7 +783,6 @@ read_groups(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	fill_read_row(state, task, page, reader, &row);
 	row.group = group;
 	row.values = group->values;
-	memcpy(row.positions, group->positions, sizeof(row.positions));
 	apigouv_tuple_store(state->tupler, &row, slot);
 	task->emitted++;
 	return true;

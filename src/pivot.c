@@ -103,8 +103,7 @@ append_key(StringInfo key, const ApigouvValue *value)
 
 /* The group of an element, made with it if it is the first. */
 static ApigouvGroup *
-find_group(ApigouvPivot *pivot, char *key, const ApigouvValue *values,
-		   const int64 *positions)
+find_group(ApigouvPivot *pivot, char *key, const ApigouvRow *row)
 {
 	size_t		bytes = sizeof(ApigouvValue) * pivot->reader->nvalues;
 	GroupEntry *entry;
@@ -116,8 +115,9 @@ find_group(ApigouvPivot *pivot, char *key, const ApigouvValue *values,
 		return entry->group;
 	group = palloc0(sizeof(ApigouvGroup));
 	group->values = palloc(bytes);
-	memcpy(group->values, values, bytes);
-	memcpy(group->positions, positions, sizeof(group->positions));
+	memcpy(group->values, row->values, bytes);
+	for (int i = 0; i < row->reader->route->nlists; i++)
+		group->positions[i] = apigouv_tuple_position(row, i);
 	pivot->rows = lappend(pivot->rows, group);
 	key = pstrdup(key);
 	entry = hash_search(pivot->groups, &key, HASH_ENTER, &found);
@@ -126,11 +126,10 @@ find_group(ApigouvPivot *pivot, char *key, const ApigouvValue *values,
 }
 
 const char *
-apigouv_pivot_add(ApigouvPivot *pivot, const ApigouvValue *values,
-				  const int64 *positions)
+apigouv_pivot_add(ApigouvPivot *pivot, const ApigouvRow *row)
 {
 	const ApigouvReader *reader = pivot->reader;
-	const ApigouvValue *name = &values[reader->pivot_index];
+	const ApigouvValue *name = &row->values[reader->pivot_index];
 	MemoryContext old;
 	ApigouvGroup *group;
 	ApigouvGroupMember *member;
@@ -143,10 +142,10 @@ apigouv_pivot_add(ApigouvPivot *pivot, const ApigouvValue *values,
 	initStringInfo(&key);
 	for (int i = 0; i < reader->route->pivot.nby; i++)
 		append_key(&key, name + 1 + i);
-	group = find_group(pivot, key.data, values, positions);
+	group = find_group(pivot, key.data, row);
 	member = palloc(sizeof(ApigouvGroupMember));
 	member->name = apigouv_value_cstring(name);
-	member->whole = values[reader->whole_index];
+	member->whole = row->values[reader->whole_index];
 	group->members = lappend(group->members, member);
 	append_key(&key, name);
 	(void) hash_search(pivot->names, &key.data, HASH_ENTER, &found);

@@ -22,12 +22,11 @@ extern ApigouvPivot *apigouv_pivot_create(const ApigouvReader *reader,
 extern void apigouv_pivot_free(ApigouvPivot *pivot);
 
 /*
- * Put an element, by its values and places, into its group.  Returns NULL, or
- * what is wrong with its name, palloc'd.
+ * Put an element that was read into its group.  Returns NULL, or what is wrong
+ * with its name, palloc'd.
  */
 extern const char *apigouv_pivot_add(ApigouvPivot *pivot,
-									 const ApigouvValue *values,
-									 const int64 *positions);
+									 const ApigouvRow *row);
 
 /* The next group, in the order of first elements; NULL at the end. */
 extern const ApigouvGroup *apigouv_pivot_next(ApigouvPivot *pivot);

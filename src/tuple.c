@@ -70,10 +70,13 @@ typedef struct Cell
 		CELL_JSON,
 		CELL_TEXT
 	}			kind;
-	ApigouvValue json;
-	char	   *text;
 	const ApigouvSource *source;	/* that gave it; NULL: none says how to
 									 * read it */
+	union
+	{
+		ApigouvValue json;
+		char	   *text;
+	};
 } Cell;
 
 static Cell evaluate(ApigouvTupler *tupler, const ApigouvRow *row,
@@ -364,20 +367,20 @@ is_nothing(const ApigouvValue *value, const ApigouvSource *source)
 static Cell
 evaluate_path(const ApigouvRow *row, const Compiled *compiled)
 {
-	Cell		cell = null_cell();
-
 	const ApigouvSource *source = compiled->source;
+	Cell		cell;
 
+	cell.source = NULL;
 	for (int i = 0; i < source->npaths; i++)
 	{
 		int			index = compiled->first + i;
 
-		if (source->kind == APIGOUV_SOURCE_ENVELOPE && row->stream)
-			cell.json = apigouv_rowstream_envelope(row->stream, row->base,
-												   index);
-		else if (source->kind != APIGOUV_SOURCE_ENVELOPE && row->values)
+		if (source->kind != APIGOUV_SOURCE_ENVELOPE && row->values)
 			cell.json = row->values[row->reader->starts[source->level] +
 									index];
+		else if (source->kind == APIGOUV_SOURCE_ENVELOPE && row->stream)
+			cell.json = apigouv_rowstream_envelope(row->stream, row->base,
+												   index);
 		else if (source->kind == APIGOUV_SOURCE_PATH &&
 				 row->whole != NULL && source->paths[i][0] == '\0')
 			cell.json = *row->whole;
@@ -452,6 +455,22 @@ evaluate_group(const ApigouvRow *row)
 	return cell;
 }
 
+/*
+ * apigouv_tuple_position
+ *		Place of a row that was read in its list, or of an element around it.
+ */
+int64
+apigouv_tuple_position(const ApigouvRow *row, int level)
+{
+	int64		position;
+
+	if (row->group != NULL)
+		return row->group->positions[level];
+	position = apigouv_unnest_position(row->read, level);
+	return level == row->reader->route->nlists - 1
+		? position + row->before : position;
+}
+
 /* What was asked of a column, or the default. */
 static Cell
 evaluate_echo(const ApigouvRow *row, const ApigouvSource *source)
@@ -517,7 +536,8 @@ evaluate_plain(ApigouvTupler *tupler, const ApigouvRow *row,
 			if (row->values == NULL)
 				return null_cell();
 			return text_cell(psprintf(INT64_FORMAT,
-									  row->positions[source->level]));
+									  apigouv_tuple_position(row,
+															 source->level)));
 		case APIGOUV_SOURCE_PIVOT:
 			return evaluate_pivot(row, source);
 		case APIGOUV_SOURCE_GROUP:

@@ -30,7 +30,7 @@ typedef struct ApigouvGroup
 {
 	List	   *members;		/* of ApigouvGroupMember, in order */
 	ApigouvValue *values;		/* of the first, as for a row */
-	int64		positions[APIGOUV_MAX_LISTS];	/* likewise */
+	int64		positions[APIGOUV_MAX_LISTS];	/* likewise, by level */
 } ApigouvGroup;
 
 /* How rows of one route are read. */
@@ -54,7 +54,8 @@ typedef struct ApigouvRow
 {
 	const ApigouvReader *reader;
 	const ApigouvValue *values; /* of the row; NULL for a row that is made */
-	int64		positions[APIGOUV_MAX_LISTS];	/* in its lists, by level */
+	const ApigouvUnnest *read;	/* what gave it: its places; or NULL */
+	int64		before;			/* of its outermost list, not in its page */
 	const ApigouvGroup *group;	/* NULL: the row is one element */
 	const ApigouvRowstream *stream; /* for envelope values; NULL if none */
 	const char *base;			/* the stream's bytes */
@@ -77,6 +78,7 @@ extern ApigouvReader *apigouv_tuple_reader(ApigouvTupler *tupler,
 										   const ApigouvRoute *route);
 extern void apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,
 								TupleTableSlot *slot);
+extern int64 apigouv_tuple_position(const ApigouvRow *row, int level);
 extern char *apigouv_tuple_text(ApigouvTupler *tupler, const ApigouvRow *row,
 								int column);
 

@@ -440,6 +440,8 @@ apigouv_unnest_next(ApigouvUnnest *unnest, const char *base, size_t len,
 
 	if (unnest->error != NULL)
 		return APIGOUV_ROW_ERROR;
+	if (outermost == 0)
+		return next_element(unnest, 0, base, len, complete, values);
 	for (;;)
 	{
 		int			number = unnest->level;
@@ -459,7 +461,7 @@ apigouv_unnest_next(ApigouvUnnest *unnest, const char *base, size_t len,
 			unnest->level -= result == APIGOUV_ROW;
 			continue;
 		}
-		if (result == APIGOUV_ROW && outermost > 0)
+		if (result == APIGOUV_ROW)
 			put_kept(unnest, base, values);
 		return result;
 	}

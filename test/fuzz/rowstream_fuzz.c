@@ -17,8 +17,8 @@
  *	 - a reply cut in any way, in buffers of the exact size that move at each
  *	   piece, gives the rows, the envelope and the error that it gives whole;
  *	 - rows and values are those of jansson's tree;
- *	 - so are rows in lists inside lists, with values and places of the elements
- *	   around them, up to the first element that is not shaped as it should.
+ *	 - so are rows in lists inside lists, with values and places of the
+ *	   elements around them, up to the first that is not shaped as it should.
  *
  *-------------------------------------------------------------------------
  */
@@ -604,7 +604,8 @@ read_nested(const Case *c, int which, const json_t *tree, bool in_pieces)
 		free(base);
 		base = moved;
 		memcpy(base, c->text, have);
-		while ((trace.result = apigouv_unnest_next(unnest, base, have, complete,
+		while ((trace.result = apigouv_unnest_next(unnest, base, have,
+												   complete,
 												   values)) == APIGOUV_ROW)
 		{
 			for (i = 0; i < MAX_STEPS * NNEST_VALUES; i++)
