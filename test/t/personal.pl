@@ -190,7 +190,7 @@ sub run
 	$told .= $result->{err};
 	return $result;
 }
-run_sql($session, sprintf($token, 'false', 'Camille'));
+run_sql($session, "LOAD 'apigouv_fdw'", sprintf($token, 'false', 'Camille'));
 for my $mode (qw(force_custom_plan force_generic_plan))
 {
 	run("SET plan_cache_mode = $mode");
