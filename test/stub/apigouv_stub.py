@@ -2,7 +2,7 @@
 """A local server that plays the APIs of apigouv_fdw on made-up data.
 
     python3 apigouv_stub.py --port 0 --port-file FILE [--structures N] [--latency MS] [--seed S] [--strict]
-                            [--limit-factor N]
+                            [--limit-factor N] [--exchanges DIR]...
 
 README.md lists the addresses, the credentials, the data that tests can rely on
 and the controls under /_stub/.  Standard library only; listens on 127.0.0.1 only.
@@ -19,6 +19,7 @@ import uuid
 from control import APIS, Control, api_path
 from data_inclusion import DataInclusion
 from entreprise import Entreprise
+from exchanges import Exchanges
 from httpd import Response, Server
 from marche_inclusion import MarcheInclusion
 from marche_travail import MarcheTravail
@@ -29,11 +30,13 @@ class Stub:
     """Routes each request to the control or to its API, past faults and replays."""
 
     def __init__(self, args):
+        self.exchanges = Exchanges(args.exchanges)
         self.apis = {
             "marche_inclusion": MarcheInclusion(args.structures, args.seed),
             "data_inclusion": DataInclusion(args.structures, args.seed),
-            "entreprise": Entreprise(args.structures, args.seed, args.strict, args.limit_factor),
-            "marche_travail": MarcheTravail(args.seed, args.strict, args.metiers, args.limit_factor),
+            "entreprise": Entreprise(args.structures, args.seed, args.strict, args.limit_factor,
+                                     self.exchanges),
+            "marche_travail": MarcheTravail(args.seed, args.strict, args.metiers, args.limit_factor, self.exchanges),
         }
         datasets = {name: api for name, api in self.apis.items() if hasattr(api, "plan_change")}
         self.control = Control(args.latency, datasets)
@@ -111,6 +114,8 @@ def arguments(argv):
     parser.add_argument("--strict", action="store_true", help="enforce the documented limits")
     parser.add_argument("--limit-factor", type=whole_number, default=1, metavar="N",
                         help="limits are the documented ones times N, in headers too")
+    parser.add_argument("--exchanges", action="append", default=[], metavar="DIR",
+                        help="a folder of exchanges beside test/fixtures/exchanges, see exchanges.py")
     return parser.parse_args(argv)
 
 

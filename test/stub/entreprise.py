@@ -1,5 +1,7 @@
 """API Entreprise, played: the thirteen sources of attestations, the head office, /privileges, pings.
 
+Every other operation of the definitions is answered from files, see exchanges.py, after the same checks.
+
 The checks run in the documented order.  What a company gets depends on its
 SIREN alone (or on its SIRET, for sources that know establishments): the fixed
 companies of population.py have the outcome their name says, every other valid
@@ -31,6 +33,40 @@ class Operation:
         self.name, self.version, self.key, self.scopes = name, version, key, scopes
         self.group, self.per_minute, self.provider = group, per_minute, provider
         self.pattern = re.compile(r"/v(\d+)" + path.replace("{key}", "([^/]+)"))
+
+
+class FromFiles:
+    """An operation that files answer: what the checks below need, taken from its definition."""
+
+    name = None
+
+    def __init__(self, route, keys, exchanges):
+        self.route, self.keys, self.exchanges = route, keys, exchanges
+        self.scopes, self.group = route.scopes, route.limit or "json"
+        self.per_minute = route.per_window or 250
+        found = re.match(r"/v(\d+)/", route.path)
+        self.version = int(found.group(1)) if found else 0
+
+    def code(self, nature):
+        """A code of this operation's provider, as its files write them."""
+        codes = [error["code"] for exchange in self.exchanges.of_operation("entreprise", self.route.operation)
+                 if isinstance(exchange.body, dict) for error in exchange.body.get("errors", [])]
+        own = [code for code in codes if not code.startswith("00")]
+        return (own[0][:2] if own else "99") + nature
+
+    def answer(self, path, request):
+        """Its body; an error of its files, and what no file answers, is raised."""
+        for name, check in self.route.checks.items():
+            if not (is_siret if check == "siret" else is_siren)(self.keys[name]):
+                raise Refused(422, ["00302" if check == "siret" else "00301"], JSON_API, name)
+        exchange = self.exchanges.find("entreprise", request.method, path, request.query)
+        if exchange is None:
+            raise Refused(404, [self.code("003")])
+        if exchange.status >= 400:
+            refusal = Refused(exchange.status, [])
+            refusal.errors = exchange.body["errors"]
+            raise refusal
+        return exchange.body
 
 
 OPERATIONS = [
@@ -127,8 +163,9 @@ def outcome(source, siren, digits):
 
 
 class Entreprise:
-    def __init__(self, count, seed, strict, factor):
+    def __init__(self, count, seed, strict, factor, exchanges):
         self.control = None
+        self.exchanges = exchanges
         self.strict = strict
         self.factor = factor       # of the documented limits
         self.tokens = by_value("entreprise")
@@ -155,9 +192,14 @@ class Entreprise:
         if open_reply is not None:
             return open_reply
         operation, version, key = self.route(path)
+        if operation is None:
+            operation = self.in_files(path, request)
+            version = operation and operation.version
         if operation is None or request.method != "GET":
             gone = path.startswith("/v2/") or re.match(r"/v3/inpi/unites_legales/[^/]+/(actes|brevets|marques|modeles)$", path)
             return Response(410 if gone else 404, b"Gone\n" if gone else b"Not Found\n", "text/plain; charset=utf-8")
+        if operation.name is None and operation.route.open:
+            return self.open_reply(operation, path, request)
         headers, lock = [], None
         try:
             token = self.token(request)
@@ -170,7 +212,7 @@ class Entreprise:
                 raise Refused(401, ["00101"], JSON)
             if code:
                 raise Refused(status, [code], JSON)
-            if not set(operation.scopes) & set(facts["scopes"]):
+            if not facts.get("all_scopes") and operation.scopes and not set(operation.scopes) & set(facts["scopes"]):
                 raise Refused(403, ["00100"], JSON)
             same = (name, path, repr(sorted(request.query.items())))
             if self.running.get(same, 0) > time.monotonic():
@@ -178,9 +220,11 @@ class Entreprise:
             self.running[same] = time.monotonic() + 60
             if not self.strict:          # else the lock outlives a refusal of the next checks
                 lock = same
-            self.check_purpose(request, operation, version)
+            if operation.name is not None or operation.route.purpose:
+                self.check_purpose(request, operation, version)
             lock = same
-            response = Response(200, dumps(self.provide(operation, key, request)), JSON_API,
+            body = operation.answer(path, request) if operation.name is None else self.provide(operation, key, request)
+            response = Response(200, dumps(body), JSON_API,
                                 headers + [("X-Response-Cached", "false"), ("X-Cache-Expires-in", "")])
         except Refused as refusal:
             # A refusal by quota carries the headers itself.
@@ -200,6 +244,18 @@ class Entreprise:
             if found:
                 return operation, int(found.group(1)), found.group(2)
         return None, 0, ""
+
+    def in_files(self, path, request):
+        """The operation of the definitions that asks at this path, or None."""
+        route = self.exchanges.route("entreprise", request.method, path)
+        return FromFiles(route, route.keys(path), self.exchanges) if route else None
+
+    def open_reply(self, operation, path, request):
+        """The reply of an operation that asks no token."""
+        try:
+            return Response(200, dumps(operation.answer(path, request)), JSON)
+        except Refused as refusal:
+            return Response(refusal.status, dumps({"errors": refusal.errors}), refusal.kind)
 
     @staticmethod
     def token(request):

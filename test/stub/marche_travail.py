@@ -116,8 +116,9 @@ def to_xml(name, value):
 
 
 class MarcheTravail:
-    def __init__(self, seed, strict, metiers, factor):
+    def __init__(self, seed, strict, metiers, factor, exchanges):
         self.control = None
+        self.exchanges = exchanges
         self.strict = strict
         self.per_second = PER_SECOND * factor
         self.seed = str(seed)
@@ -245,7 +246,9 @@ class MarcheTravail:
         elif inside.startswith("/referentiel/") and request.method == "GET":
             result = self.reference(inside[len("/referentiel/"):].split("/"), request)
         else:
-            return Response(404, b"")
+            result = Response(404, b"")
+        if isinstance(result, Response) and result.status == 404:
+            result = self.from_files(path, request) or Response(404, b"", None)
         if isinstance(result, Response):
             result.headers += rate
             return result
@@ -255,6 +258,20 @@ class MarcheTravail:
         root = "IndicateurRetour" if inside.startswith("/indicateur/") else "ReferentielRetour"
         xml = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n' + to_xml(root, result)
         return Response(200, xml.encode(), "application/xml;charset=UTF-8", rate)
+
+    def from_files(self, path, request):
+        """What the files of exchanges say; 204 where they know the address only, None for another."""
+        if self.exchanges.route("marche_travail", request.method, path) is None:
+            return None
+        try:
+            asked = json.loads(request.body) if request.method == "POST" else request.query
+        except ValueError:
+            return self.error(400, "Les paramètres en entrée ne sont pas valides")
+        exchange = self.exchanges.find("marche_travail", request.method, path, asked)
+        if exchange is None:
+            return Response(204, b"")
+        body = b"" if exchange.body is None else dumps(exchange.body)
+        return exchange.body if exchange.status == 200 and body else Response(exchange.status, body, "application/json")
 
     @staticmethod
     def error(status, message):

@@ -24,6 +24,7 @@ import urllib.parse
 import control
 import strict
 import tokens
+from exchanges_test import ExchangesInFiles  # noqa: F401 (found by unittest)
 from marche_inclusion import OPCS_ID
 from population import is_siret, siren_of, siret_of
 from selftest_travail import TravailChecks

@@ -42,7 +42,7 @@ def _alnum(name):
     return (name.replace("_", "") * 64)[:64]
 
 
-# name: (api, value, what the server knows of it)
+# name: (api, value, what the server knows of it; all_scopes: those of the operations that files answer, too)
 TOKENS = {
     "marche_inclusion": ("marche_inclusion", _alnum("marche_inclusion0"), {}),
     "marche_inclusion_autre": ("marche_inclusion", _alnum("marche_inclusion_autre0"), {}),
@@ -54,8 +54,10 @@ TOKENS = {
     "data_inclusion_widget": ("data_inclusion",
                               jwt({"sub": "stub", "scopes": ["widget"], "created_at": "2025-05-01"}),
                               {"scopes": ["widget"]}),
-    "entreprise": ("entreprise", _entreprise("all", ENTREPRISE_SCOPES), {"scopes": ENTREPRISE_SCOPES}),
-    "entreprise_autre": ("entreprise", _entreprise("other", ENTREPRISE_SCOPES), {"scopes": ENTREPRISE_SCOPES}),
+    "entreprise": ("entreprise", _entreprise("all", ENTREPRISE_SCOPES),
+                   {"scopes": ENTREPRISE_SCOPES, "all_scopes": True}),
+    "entreprise_autre": ("entreprise", _entreprise("other", ENTREPRISE_SCOPES),
+                         {"scopes": ENTREPRISE_SCOPES, "all_scopes": True}),
     "entreprise_open_data": ("entreprise", _entreprise("open", ["open_data"]), {"scopes": ["open_data"]}),
     "entreprise_peu": ("entreprise", _entreprise("few", ["attestation_fiscale_dgfip", "cotisations_msa"]),
                        {"scopes": ["attestation_fiscale_dgfip", "cotisations_msa"]}),
