@@ -23,6 +23,7 @@ from exchanges import Exchanges
 from httpd import Response, Server
 from marche_inclusion import MarcheInclusion
 from marche_travail import MarcheTravail
+from particulier import Particulier
 from strict import Strict
 
 
@@ -37,6 +38,7 @@ class Stub:
             "entreprise": Entreprise(args.structures, args.seed, args.strict, args.limit_factor,
                                      self.exchanges),
             "marche_travail": MarcheTravail(args.seed, args.strict, args.metiers, args.limit_factor, self.exchanges),
+            "particulier": Particulier(args.strict, args.limit_factor, self.exchanges),
         }
         datasets = {name: api for name, api in self.apis.items() if hasattr(api, "plan_change")}
         self.control = Control(args.latency, datasets)

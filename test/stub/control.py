@@ -13,7 +13,7 @@ import urllib.parse
 
 from httpd import Response, dumps
 
-APIS = ("marche_inclusion", "data_inclusion", "entreprise", "marche_travail")
+APIS = ("marche_inclusion", "data_inclusion", "entreprise", "marche_travail", "particulier")
 FAULT_ACTIONS = ("close", "reset", "cut", "stall", "stall_body", "garbage", "giant", "giant_gzip", "bad_gzip",
                  "redirect")
 FAULT_MEMBERS = {"api", "path", "method", "times", "skip", "status", "action", "body", "headers", "delay_ms", "bytes",

@@ -9,16 +9,11 @@ number has one drawn from its digits (`outcome`).
 """
 
 import re
-import time
 
 from documents import Files
 from httpd import Response, dumps
+from plateforme import JSON, JSON_API, Call, Plateforme, Refused
 from population import FIXED_SIRENS, Paged, companies, is_siren, is_siret, siren_of, siret_of
-from tokens import by_value
-
-JSON_API = "application/vnd.api+json; charset=utf-8"
-JSON = "application/json; charset=utf-8"
-IP_LIMIT = 1000
 
 PROVIDERS = {"01": "INSEE", "03": "DGFIP - Adélie", "04": "ACOSS", "06": "Qualibat", "08": "CNETP", "09": "ProBTP",
              "10": "MSA", "11": "OPQIBI", "12": "FNTP", "19": "ADEME", "32": "Qualifelec", "33": "CARIF-OREF",
@@ -122,33 +117,9 @@ DOWN = {"vigilance": (502, "04001", None), "fiscale": (503, "03020", 3600), "msa
         "cibtp": (502, "38001", None), "cnetp": (503, "08020", 1800), "fntp": (502, "12051", None),
         "qualibat": (502, "06052", None), "rge": (502, "19999", None), "opqibi": (504, "11002", None),
         "qualifelec": (502, "32008", 30), "qualiopi": (502, "33999", None), "siege": (504, "01002", None)}
-TITLES = {"00100": "Privilèges insuffisants", "00101": "Jeton absent ou inconnu", "00103": "Jeton expiré",
-          "00105": "Jeton révoqué", "00107": "Adresse IP refusée", "00015": "Appel identique en cours",
-          "00201": "Paramètre context absent", "00202": "Paramètre object absent", "00203": "Paramètre recipient absent",
-          "00210": "Paramètre recipient invalide", "00301": "SIREN invalide", "00302": "SIRET invalide",
-          "00313": "Limite invalide", "00402": "Version inexistante", "00429": "Quota dépassé"}
 # Valid for long, so that nothing here expires by itself.
 VALID_FROM, VALID_TO = "2026-06-30", "2098-12-31"
 PAST_FROM, PAST_TO = "2020-12-31", "2021-06-30"
-
-
-class Refused(Exception):
-    def __init__(self, status, codes, kind=JSON_API, parameter=None, meta=None, headers=()):
-        super().__init__(status)
-        self.status, self.kind, self.headers = status, kind, list(headers)
-        self.errors = []
-        for code in codes:
-            error = {"code": code, "title": TITLES.get(code) or title_of(code), "detail": "Réponse du serveur local de test."}
-            if parameter is not None:
-                error["source"] = {"parameter": parameter[code] if isinstance(parameter, dict) else parameter}
-            error["meta"] = dict(meta or {})
-            self.errors.append(error)
-
-
-def title_of(code):
-    nature = code[2:]
-    return {"003": "Entité non trouvée", "002": "Délai dépassé chez le fournisseur", "020": "Fournisseur en maintenance",
-            "422": "Entreprise non à jour"}.get(nature, "Erreur du fournisseur")
 
 
 def outcome(source, siren, digits):
@@ -162,76 +133,30 @@ def outcome(source, siren, digits):
     return DRAWN[source][(int(siren[:8]) + 3 * rank + 7 * SOURCES.index(source)) % 10]
 
 
-class Entreprise:
+class Entreprise(Plateforme):
+    PURPOSE = (("00201", "context"), ("00203", "recipient"), ("00202", "object"))
+
     def __init__(self, count, seed, strict, factor, exchanges):
-        self.control = None
+        super().__init__("entreprise", strict, factor)
         self.exchanges = exchanges
-        self.strict = strict
-        self.factor = factor       # of the documented limits
-        self.tokens = by_value("entreprise")
         self.files = Files()
         self.company = {company.siren: company for company in companies(count + Paged.SPARE, seed)}
-        self.reset()
 
-    def reset(self):
-        self.running = {}          # identical calls under way: key to the time they are forgotten
-        self.windows = {}          # (token, group) to [minute, calls]
-        self.banned = set()
-
-    # -- the checks, in the documented order ------------------------------
-
-    def answer(self, path, request):
-        if self.banned:
-            response = Response(200, b"")
-            response.action = "close"
-            return response
-        if self.control.options["expire_documents"]:
-            self.control.options["expire_documents"] = False
-            self.files.expire()
-        open_reply = self.files.answer(path, self.base(request)) or self.open_routes(path, request)
-        if open_reply is not None:
-            return open_reply
+    def call(self, path, request):
         operation, version, key = self.route(path)
-        if operation is None:
-            operation = self.in_files(path, request)
-            version = operation and operation.version
-        if operation is None or request.method != "GET":
-            gone = path.startswith("/v2/") or re.match(r"/v3/inpi/unites_legales/[^/]+/(actes|brevets|marques|modeles)$", path)
-            return Response(410 if gone else 404, b"Gone\n" if gone else b"Not Found\n", "text/plain; charset=utf-8")
-        if operation.name is None and operation.route.open:
-            return self.open_reply(operation, path, request)
-        headers, lock = [], None
-        try:
-            token = self.token(request)
-            name, facts = self.tokens.get(token, ("", {}))
-            status, code = facts.get("refusal", (0, ""))
-            if code in ("00105", "00107"):
-                raise Refused(status, [code], JSON)
-            headers = self.quota(token, facts, operation)
-            if not facts:
-                raise Refused(401, ["00101"], JSON)
-            if code:
-                raise Refused(status, [code], JSON)
-            if not facts.get("all_scopes") and operation.scopes and not set(operation.scopes) & set(facts["scopes"]):
-                raise Refused(403, ["00100"], JSON)
-            same = (name, path, repr(sorted(request.query.items())))
-            if self.running.get(same, 0) > time.monotonic():
-                raise Refused(409, ["00015"], JSON)
-            self.running[same] = time.monotonic() + 60
-            if not self.strict:          # else the lock outlives a refusal of the next checks
-                lock = same
-            if operation.name is not None or operation.route.purpose:
-                self.check_purpose(request, operation, version)
-            lock = same
-            body = operation.answer(path, request) if operation.name is None else self.provide(operation, key, request)
-            response = Response(200, dumps(body), JSON_API,
-                                headers + [("X-Response-Cached", "false"), ("X-Cache-Expires-in", "")])
-        except Refused as refusal:
-            # A refusal by quota carries the headers itself.
-            response = Response(refusal.status, dumps({"errors": refusal.errors}), refusal.kind, headers + refusal.headers)
-        if lock is not None:
-            response.on_end.append(lambda: self.running.pop(lock, None))
-        return response
+        if operation is not None:
+            return Call(lambda request, facts: self.provide(operation, key, request), operation.scopes, operation.group,
+                        operation.per_minute, exists=version == operation.version)
+        operation = self.in_files(path, request)
+        if operation is not None:
+            return Call(lambda request, facts: operation.answer(path, request), operation.scopes, operation.group,
+                        operation.per_minute, purpose=operation.route.purpose)
+        return None
+
+    @staticmethod
+    def no_such_address(path):
+        gone = path.startswith("/v2/") or re.match(r"/v3/inpi/unites_legales/[^/]+/(actes|brevets|marques|modeles)$", path)
+        return Response(410 if gone else 404, b"Gone\n" if gone else b"Not Found\n", "text/plain; charset=utf-8")
 
     @staticmethod
     def base(request):
@@ -250,59 +175,15 @@ class Entreprise:
         route = self.exchanges.route("entreprise", request.method, path)
         return FromFiles(route, route.keys(path), self.exchanges) if route else None
 
-    def open_reply(self, operation, path, request):
-        """The reply of an operation that asks no token."""
-        try:
-            return Response(200, dumps(operation.answer(path, request)), JSON)
-        except Refused as refusal:
-            return Response(refusal.status, dumps({"errors": refusal.errors}), refusal.kind)
-
-    @staticmethod
-    def token(request):
-        given = request.header("authorization")
-        if given.lower().startswith("bearer "):
-            return given[7:].strip()
-        return request.header("x-api-key") or request.last("token") or ""
-
-    def whose(self, request):
-        """The name of a request's token."""
-        return self.tokens.get(self.token(request), ("",))[0]
-
-    def quota(self, token, facts, operation):
-        """Count the call; the RateLimit headers; 429 when the limit is enforced and passed."""
-        if facts.get("white"):
-            return []
-        minute = int(time.time()) // 60
-        limit = facts.get("quota") or operation.per_minute * self.factor
-        window = self.windows.setdefault((token, operation.group), [minute, 0])
-        everybody = self.windows.setdefault(("ip", ""), [minute, 0])
-        for one in (window, everybody):
-            if one[0] != minute:
-                one[:] = [minute, 0]
-            one[1] += 1
-        reset = (minute + 1) * 60
-        headers = [("ratelimit-limit", limit), ("ratelimit-remaining", max(0, limit - window[1])), ("ratelimit-reset", reset)]
-        if self.strict and everybody[1] > IP_LIMIT * self.factor:
-            self.banned.add("127.0.0.1")
-        if window[1] > limit and (self.strict or facts.get("quota")):
-            raise Refused(429, ["00429"], JSON, headers=headers + [("retry-after", max(0, reset - int(time.time())))])
-        return headers
-
-    def check_purpose(self, request, operation, version):
-        missing = {}
-        for code, name in (("00201", "context"), ("00203", "recipient"), ("00202", "object")):
-            if not (request.last(name) or "").strip():
-                missing[code] = name
-        if missing:
-            raise Refused(422, list(missing), JSON, missing)
-        if version != operation.version:
-            raise Refused(404, ["00402"])
-        if not is_siret(request.last("recipient")):
-            raise Refused(422, ["00210"], JSON_API, "recipient")
-
     # -- without a key ----------------------------------------------------
 
     def open_routes(self, path, request):
+        if self.control.options["expire_documents"]:
+            self.control.options["expire_documents"] = False
+            self.files.expire()
+        document = self.files.answer(path, self.base(request))
+        if document is not None:
+            return document
         if re.fullmatch(r"/v\d+/ping", path):
             return Response(200, dumps({"status": "ok"}), JSON)
         if path == "/pings":
@@ -316,10 +197,19 @@ class Entreprise:
             facts = self.tokens.get(self.token(request), ("", {}))[1]
             if not facts or "refusal" in facts:
                 status, code = facts.get("refusal", (401, "00101"))
-                refusal = Refused(status, [code], JSON)
-                return Response(status, dumps({"errors": refusal.errors}), JSON)
+                return Refused(status, [code], JSON).response()
             return Response(200, dumps({"data": {"privileges": facts["scopes"]}}), JSON)
+        operation = self.in_files(path, request) if self.route(path)[0] is None else None
+        if operation is not None and operation.route.open:
+            return self.open_reply(operation, path, request)
         return None
+
+    def open_reply(self, operation, path, request):
+        """The reply of an operation that asks no token."""
+        try:
+            return Response(200, dumps(operation.answer(path, request)), JSON)
+        except Refused as refusal:
+            return refusal.response()
 
     # -- what the providers say -------------------------------------------
 

@@ -22,6 +22,7 @@ import unittest
 import urllib.parse
 
 import control
+import particulier_test
 import strict
 import tokens
 from exchanges_test import ExchangesInFiles  # noqa: F401 (found by unittest)
@@ -980,6 +981,8 @@ def together(calls):
         thread.join()
     return results
 
+
+Particulier = particulier_test.checks(Case, together)
 
 _shared = []
 

@@ -343,13 +343,15 @@ sub new_cluster
 my %generous = (
 	entreprise => [qw(json documents attestation_fiscale cibtp urssaf inpi_rne_extrait
 		inpi_rne_beneficiaires inpi_rne_actes gip_mds fichiers ip)],
-	marche_travail => ['appels']);
+	marche_travail => ['appels'],
+	particulier => [qw(json ip)]);
 
 my %paths = (
 	marche_inclusion => '/api',
 	data_inclusion => '/api/v1',
 	entreprise => '',
-	marche_travail => '/partenaire/stats-offres-demandes-emploi');
+	marche_travail => '/partenaire/stats-offres-demandes-emploi',
+	particulier => '');
 
 # Servers, mappings of the superuser and tables, in schemas named as the APIs.
 # The ledger of requests is open at once, and their limits are generous.
@@ -365,7 +367,8 @@ sub create_apis
 		my $options = "api '$api', base_url '$url/$api$paths{$api}'";
 		my $mapping = "token '" . token($api) . "'"
 		  unless $api eq 'marche_travail';
-		$options .= ", recipient '00000900100017'" if $api eq 'entreprise';
+		$options .= ", recipient '00000900100017'"
+		  if $api =~ /^(?:entreprise|particulier)$/;
 		$options .= ", limits '"
 		  . join(', ', map { "$_=10000/1s" } @{ $generous{$api} }) . "'"
 		  if $generous{$api};
