@@ -87,6 +87,7 @@ SELECT faute(fichier, chemin::text[], valeur::jsonb, :'definitions') FROM (VALUE
 	('api', '{tables}', '"perimetres"'),
 	('api', '{tables}', '["perimetres", "perimetres"]'),
 	('api', '{tables}', '["Perimetres"]'),
+	('api', '{tables}', '[]'),
 	('api', '{headers}', '{"X A": "b"}'),
 	('api', '{limits}', '{"json": {"requests": 0, "window_s": 60, "counted_by": "token"}}'),
 	('api', '{limits}', '{"json": {"requests": 5, "window_s": 60, "counted_by": "cluster"}}'),

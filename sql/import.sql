@@ -56,9 +56,6 @@ SELECT relname FROM pg_class WHERE relnamespace = 'essai'::regnamespace AND reln
 IMPORT FOREIGN SCHEMA public FROM SERVER marche_travail INTO essai; -- ERROR
 IMPORT FOREIGN SCHEMA entreprise FROM SERVER marche_travail INTO essai; -- ERROR
 IMPORT FOREIGN SCHEMA marche_travail FROM SERVER marche_travail INTO essai OPTIONS (import_default 'true'); -- ERROR
-CREATE SERVER particulier FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'particulier');
-IMPORT FOREIGN SCHEMA particulier FROM SERVER particulier INTO essai; -- ERROR
-DROP SERVER particulier;
 
 -- ====================================================================
 -- Names are quoted: a server of any name serves
