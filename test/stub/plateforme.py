@@ -17,13 +17,13 @@ LOCK_S = 60
 
 TITLES = {"00100": "Privilèges insuffisants", "00101": "Jeton absent ou inconnu", "00103": "Jeton expiré",
           "00105": "Jeton révoqué", "00107": "Adresse IP refusée", "00015": "Appel identique en cours",
-          "00201": "Paramètre context absent", "00202": "Paramètre object absent", "00203": "Paramètre recipient absent",
-          "00210": "Paramètre recipient invalide", "00301": "SIREN invalide", "00302": "SIRET invalide",
+          "00201": "Paramètre context absent", "00202": "Paramètre object absent",
+          "00203": "Paramètre recipient absent", "00210": "Paramètre recipient invalide", "00301": "SIREN invalide", "00302": "SIRET invalide",
           "00313": "Limite invalide", "00402": "Version inexistante", "00429": "Quota dépassé",
           "50001": "Jeton FranceConnect malformé", "50002": "Jeton FranceConnect inconnu ou expiré",
           "50003": "Jeton FranceConnect sans identité"}
-NATURES = {"003": "Entité non trouvée", "002": "Délai dépassé chez le fournisseur", "015": "Conflit chez le fournisseur",
-           "020": "Fournisseur en maintenance", "422": "Entreprise non à jour"}
+NATURES = {"003": "Entité non trouvée", "002": "Délai dépassé chez le fournisseur",
+           "015": "Conflit chez le fournisseur", "020": "Fournisseur en maintenance", "422": "Entreprise non à jour"}
 
 
 def title_of(code):
@@ -146,7 +146,8 @@ class Plateforme:
         counted = self.count((token, call.group), now // length)
         everybody = self.count(("ip", ""), now // 60)
         reset = (now // length + 1) * length
-        headers = [("ratelimit-limit", limit), ("ratelimit-remaining", max(0, limit - counted)), ("ratelimit-reset", reset)]
+        headers = [("ratelimit-limit", limit), ("ratelimit-remaining", max(0, limit - counted)),
+                   ("ratelimit-reset", reset)]
         if self.strict and everybody > IP_LIMIT * self.factor:
             self.banned.add("127.0.0.1")
         if counted > limit and (self.strict or facts.get("quota")):
