@@ -96,7 +96,8 @@ def checks(Case, together):
                                   ({"degreEtablissement": "2D", "codesBcnDepartements": ["35"]}, "00416")):
                 more = [("anneeScolaire", "2025"), *more.items()]
                 self.assertEqual(self.codes(self.person(school, without=place, more=more)), (422, refusal))
-            more = [("anneeScolaire", "2025-2026"), ("degreEtablissement", "2D"), ("codesBcnDepartements", ["035", "022"])]
+            more = [("anneeScolaire", "2025-2026"), ("degreEtablissement", "2D"),
+                    ("codesBcnDepartements", ["035", "022"])]
             found = self.person(school, without=place, more=more)
             self.assertEqual(found.json["data"]["annee_scolaire"], "2025-2026")
 
