@@ -42,8 +42,7 @@
 typedef struct ApigouvCompiled
 {
 	const ApigouvSource *source;
-	int			first;			/* of source->npaths values, among those of
-								 * its level; -1 = not read */
+	int			first;			/* of source->npaths values; -1 = not read */
 	struct ApigouvCompiled *subs;	/* FIRST_OF */
 } Compiled;
 
@@ -122,7 +121,7 @@ typedef struct Paths
 	List	   *envelope;
 } Paths;
 
-/* Give a source its place among the paths to read. */
+/* Give a source its place among the paths to read of its level. */
 static void
 compile_source(const ApigouvSource *source, Compiled *compiled, Paths *paths)
 {
@@ -183,14 +182,29 @@ own_nesting(ApigouvTupler *tupler, ApigouvNesting *nesting)
 	MemoryContextRegisterResetCallback(tupler->cxt, callback);
 }
 
+/* Count a source's place from the first value of all levels. */
+static void
+place_source(Compiled *compiled, const int *starts)
+{
+	const ApigouvSource *source = compiled->source;
+
+	if (source == NULL)
+		return;
+	if (source->kind == APIGOUV_SOURCE_PARENT)
+		compiled->first += starts[source->level];
+	for (int i = 0; i < source->nsubs; i++)
+		place_source(&compiled->subs[i], starts);
+}
+
 /*
  * make_nesting
- *		Compile the paths gathered; note where the values of a level are.
+ *		Compile the paths gathered, those of the row first.
  */
 static void
 make_nesting(ApigouvReader *reader, const ApigouvTable *table,
 			 const Paths *paths)
 {
+	int			starts[APIGOUV_MAX_LISTS];
 	List	   *all = NIL;
 	List	   *envelope = paths->envelope;
 	int		   *levels;
@@ -198,14 +212,14 @@ make_nesting(ApigouvReader *reader, const ApigouvTable *table,
 
 	for (int level = 0; level < APIGOUV_MAX_LISTS; level++)
 	{
-		reader->starts[level] = list_length(all);
+		starts[level] = list_length(all);
 		all = list_concat(all, paths->row[level]);
 	}
 	reader->nvalues = list_length(all);
 	levels = palloc(sizeof(int) * reader->nvalues);
 	for (int level = 0; level < APIGOUV_MAX_LISTS; level++)
 	{
-		for (int i = reader->starts[level]; i < reader->nvalues; i++)
+		for (int i = starts[level]; i < reader->nvalues; i++)
 			levels[i] = level;
 	}
 	reader->nesting =
@@ -217,6 +231,8 @@ make_nesting(ApigouvReader *reader, const ApigouvTable *table,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("invalid API definition of table \"%s\": route \"%s\": %s",
 						table->name, reader->route->name, error)));
+	for (int i = 0; i < table->ncolumns; i++)
+		place_source(&reader->columns[i], starts);
 }
 
 /*
@@ -376,8 +392,7 @@ evaluate_path(const ApigouvRow *row, const Compiled *compiled)
 		int			index = compiled->first + i;
 
 		if (source->kind != APIGOUV_SOURCE_ENVELOPE && row->values)
-			cell.json = row->values[row->reader->starts[source->level] +
-									index];
+			cell.json = row->values[index];
 		else if (source->kind == APIGOUV_SOURCE_ENVELOPE && row->stream)
 			cell.json = apigouv_rowstream_envelope(row->stream, row->base,
 												   index);

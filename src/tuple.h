@@ -39,7 +39,6 @@ typedef struct ApigouvReader
 	const ApigouvRoute *route;
 	ApigouvNesting *nesting;
 	int			nvalues;		/* of a row */
-	int			starts[APIGOUV_MAX_LISTS];	/* where those of a level are */
 	int			whole_index;	/* among them: the whole row */
 	bool		any_rows;		/* rows need not be objects */
 	int			pivot_index;	/* of the pivot's name among the values, then
