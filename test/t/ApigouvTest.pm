@@ -25,7 +25,7 @@ our @EXPORT = qw(
   stub_url stub_reset stub_latency stub_options faults replay requests
   in_flight wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis session refuses counted asks run_sql still_works raw_server
-  raw_requests stop_raw_servers helper_process free_port root samples_dir json_text slurp_bytes envelope
+  raw_requests stop_raw_servers helper_process free_port root shared_dir samples_dir json_text slurp_bytes envelope
   descriptors resident_bytes keeps_its_size own_definitions sanitized
   give_entreprise entreprise_detail
 );
@@ -67,10 +67,13 @@ my ($stub_url, %tokens, @processes, @raw_servers);
 
 sub root { return "$FindBin::RealBin/../.."; }
 
+# What lies beside the project, of its owner: $APIGOUV_SHARED, or ../shared.
+sub shared_dir { return $ENV{APIGOUV_SHARED} || root() . '/../shared'; }
+
 # The folder of recorded replies, or undef where there is none.
 sub samples_dir
 {
-	my $dir = root() . '/../shared/samples';
+	my $dir = shared_dir() . "/samples";
 	return -d $dir ? $dir : undef;
 }
 
