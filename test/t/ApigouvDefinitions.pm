@@ -20,7 +20,7 @@ use Test::More;
 
 our @EXPORT = qw(
   api_names definition tables_of ways_of all_ways conditions_for unsendable outcome elements at_path
-  plain_name parameters_equal literal is_siret is_siren wire_values purpose_parameters ordered_lists is_key path_matches
+  plain_name parameters_equal literal condition_on column_type some_value takes forward is_siret is_siren wire_values purpose_parameters ordered_lists is_key path_matches
   operation_fits sources_of
 );
 
@@ -191,7 +191,7 @@ sub step
 	if ($word eq 'map')
 	{
 		my ($list, $from, $to) = split / /, $rest;
-		return map { $_->{$to} } grep { $_->{$from} eq $text } shared_list($list);
+		return map { $_->{$to} } grep { ($_->{$from} // '') eq $text } shared_list($list);
 	}
 	return $text;
 }
@@ -253,22 +253,77 @@ sub path_matches
 
 my %comparison = ('=' => '=', '>=' => '>=', '>' => '>', '<=' => '<=', '<' => '<');
 
+sub column_type
+{
+	my ($way, $name) = @_;
+	my ($type) = map { $_->{type} } grep { $_->{name} eq $name } @{ $way->{table}{columns} };
+	return $type // 'text';
+}
+
 # One parameter's condition, for given wire values; undef when there is none.
 sub condition
 {
 	my ($way, $parameter, @wire) = @_;
-	my $column = $parameter->{column};
-	my ($type) = map { $_->{type} } grep { $_->{name} eq $column } @{ $way->{table}{columns} };
-	my @ops = @{ $parameter->{ops} // ['='] };
 	my @values;
 	for my $wire (@wire)
 	{
 		my $value = backward($parameter->{steps}, $wire) // return undef;
 		push @values, $value;
 	}
+	return condition_on($way, $parameter, @values);
+}
+
+# Is this a value that a parameter takes, before its steps?
+sub takes
+{
+	my ($way, $parameter, $value) = @_;
+	my $type = column_type($way, $parameter->{column}) =~ s/\[\]$//r;
+	my ($check, $pattern, $values) = @$parameter{qw(check pattern values)};
+	return 0 if $type =~ /int$|^integer$/ && $value !~ /^\d{1,4}$/;
+	return 0 if $type =~ /^(?:numeric|float8)$/ && $value !~ /^\d+(\.\d+)?$/;
+	return 0 if $type =~ /^(?:date|timestamptz)$/ && $value !~ /^\d{4}-/;
+	return 0 if $type eq 'boolean' && $value ne 'true';
+	for my $wire (my @wire = forward($parameter->{steps}, $value))
+	{
+		return 0 if defined $check && !($check eq 'siret' ? is_siret($wire) : is_siren($wire));
+		return 0 if defined $pattern && $wire !~ /$pattern/;
+		return 0 if $values && !grep { $_ eq $wire } @$values;
+	}
+	return forward($parameter->{steps}, $value) > 0;
+}
+
+# Some value that a parameter takes, or undef.
+sub some_value
+{
+	my ($way, $parameter) = @_;
+	my @candidates = (@{ $parameter->{values} // [] }, qw(true 35 35238 53 2024 1 0.5 2024-01-01 A1203 exemple),
+		$ApigouvTest::SIRET, $ApigouvTest::SIREN);
+	for my $step (grep { /^map / } @{ $parameter->{steps} // [] })
+	{
+		my (undef, $list, $from) = split / /, $step;
+		push @candidates, grep { defined } map { $_->{$from} } shared_list($list);
+	}
+	my ($value) = grep { takes($way, $parameter, $_) } @candidates;
+	return $value;
+}
+
+sub some_condition
+{
+	my ($way, $parameter) = @_;
+	my $value = some_value($way, $parameter) // return undef;
+	return condition_on($way, $parameter, $value);
+}
+
+# One parameter's condition, for given values of its column.
+sub condition_on
+{
+	my ($way, $parameter, @values) = @_;
+	my $column = $parameter->{column};
+	my $type = column_type($way, $column);
+	my @ops = @{ $parameter->{ops} // ['='] };
 	my $array = '{' . join(',', map { '"' . s/(["\\])/\\$1/gr . '"' } @values) . '}';
 
-	if (($type // 'text') =~ /\[\]$/)
+	if ($type =~ /\[\]$/)
 	{
 		my ($op) = grep { $_ eq '=' || $_ eq '&&' || $_ eq '@>' } @ops;
 		return defined $op ? "$column $op " . literal($array) : literal($values[0]) . " = ANY ($column)";
@@ -288,9 +343,11 @@ sub condition
 # The conditions under which a way sends exactly these parameters (name =>
 # value or list; those of paging and the purpose are not among them).
 # Returns the SQL, or undef and why there is none; names only, no value.
+# loosely: what another request gives may be anything, and a value that no
+# condition can give is replaced by one that some condition can.
 sub conditions_for
 {
-	my ($way, $request) = @_;
+	my ($way, $request, %how) = @_;
 	my %left = map { plain_name($_) => $request->{$_} } keys %$request;
 	my (@conditions, @why);
 
@@ -298,6 +355,11 @@ sub conditions_for
 	for my $parameter (@{ $way->{parameters} })
 	{
 		my $name = plain_name($parameter->{name});
+		if ($parameter->{lookup} && $how{loosely})
+		{
+			delete $left{$name};
+			next;
+		}
 		return (undef, "$name comes from another request") if $parameter->{lookup};
 		if (exists $parameter->{constant})
 		{
@@ -315,7 +377,9 @@ sub conditions_for
 			push @why, $name if is_key($parameter);
 			next;
 		}
-		my $condition = condition($way, $parameter, wire_values($left{$name})) // next;
+		my $condition = condition($way, $parameter, wire_values($left{$name}));
+		$condition //= some_condition($way, $parameter) if $how{loosely};
+		next unless defined $condition;
 		push @conditions, $condition;
 		delete $left{$name};
 	}

@@ -106,17 +106,29 @@ sub stub_url
 	return $stub_url = "http://127.0.0.1:" . ($port + 0);
 }
 
-# A program that runs until the test ends.
-sub helper_process
+# A program that runs until the test ends, or end_helper.  Returns its pid.
+sub helper_process { return helper_process_to('/dev/null', @_); }
+
+# The same, with its output in a file.
+sub helper_process_to
 {
-	my (@command) = @_;
+	my ($output, @command) = @_;
 	my $pid = fork() // die "fork: $!";
 	if ($pid == 0)
 	{
-		open(STDOUT, '>', '/dev/null');
+		open(STDOUT, '>', $output);
 		exec(@command) or POSIX::_exit(1);
 	}
 	push @processes, $pid;
+	return $pid;
+}
+
+sub end_helper
+{
+	my ($pid) = @_;
+	@processes = grep { $_ != $pid } @processes;
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
 	return;
 }
 
