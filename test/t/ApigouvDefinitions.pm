@@ -13,10 +13,9 @@ use strict;
 use utf8;
 use warnings;
 
-use ApigouvTest;
+use ApigouvFiles;
 use Exporter 'import';
 use JSON::PP;
-use Test::More;
 
 our @EXPORT = qw(
   api_names definition tables_of ways_of all_ways conditions_for unsendable outcome elements at_path
@@ -297,7 +296,7 @@ sub some_value
 {
 	my ($way, $parameter) = @_;
 	my @candidates = (@{ $parameter->{values} // [] }, qw(true 35 35238 53 2024 1 0.5 2024-01-01 A1203 exemple),
-		$ApigouvTest::SIRET, $ApigouvTest::SIREN);
+		$ApigouvFiles::SIRET, $ApigouvFiles::SIREN);
 	for my $step (grep { /^map / } @{ $parameter->{steps} // [] })
 	{
 		my (undef, $list, $from) = split / /, $step;

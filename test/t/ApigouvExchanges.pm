@@ -12,7 +12,7 @@ use utf8;
 use warnings;
 
 use ApigouvDefinitions;
-use ApigouvTest;
+use ApigouvFiles;
 use Exporter 'import';
 use File::Basename qw(basename dirname);
 use JSON::PP;

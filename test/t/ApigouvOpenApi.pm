@@ -8,7 +8,7 @@ use warnings;
 
 use ApigouvDefinitions;
 use ApigouvExchanges;
-use ApigouvTest;
+use ApigouvFiles;
 use Exporter 'import';
 use JSON::PP;
 
@@ -121,8 +121,8 @@ sub value_for
 	my $name = plain_name($parameter->{name});
 	my @given = map { $_->{$name} } grep { defined $_->{$name} } @sources;
 	push @given, $parameter->{values}[0] if $parameter->{values};
-	push @given, $ApigouvTest::SIRET if ($parameter->{check} // '') eq 'siret';
-	push @given, $ApigouvTest::SIREN if ($parameter->{check} // '') eq 'siren';
+	push @given, $ApigouvFiles::SIRET if ($parameter->{check} // '') eq 'siret';
+	push @given, $ApigouvFiles::SIREN if ($parameter->{check} // '') eq 'siren';
 	for my $value (@given)
 	{
 		my $scalar = ref $value eq 'ARRAY' ? $value->[0] : $value;

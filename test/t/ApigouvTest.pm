@@ -10,8 +10,8 @@ use strict;
 use utf8;
 use warnings;
 
+use ApigouvFiles;
 use Exporter 'import';
-use FindBin;
 use HTTP::Tiny;
 use IO::Socket::INET;
 use JSON::PP;
@@ -46,8 +46,7 @@ INIT
 our $PATIENCE = 60;
 
 # A SIRET that every API knows, and a query that spends one request on it.
-our $SIRET = '00000301200010';
-our $SIREN = '000003012';
+our ($SIRET, $SIREN) = ($ApigouvFiles::SIRET, $ApigouvFiles::SIREN);
 our $GOOD_QUERY =
   "SELECT count(*) FROM marche_inclusion.structures WHERE siret = '$SIRET'";
 
@@ -65,30 +64,7 @@ my $http = HTTP::Tiny->new(
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my ($stub_url, %tokens, @processes, @raw_servers);
 
-sub root { return "$FindBin::RealBin/../.."; }
-
-# What lies beside the project, of its owner: $APIGOUV_SHARED, or ../shared.
-sub shared_dir { return $ENV{APIGOUV_SHARED} || root() . '/../shared'; }
-
-# The folder of recorded replies, or undef where there is none.
-sub samples_dir
-{
-	my $dir = shared_dir() . "/samples";
-	return -d $dir ? $dir : undef;
-}
-
 sub python { return -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3'; }
-
-# JSON as text: characters, not bytes.
-sub json_text { return JSON::PP->new->canonical->allow_nonref->encode($_[0]); }
-
-sub slurp_bytes
-{
-	my ($path) = @_;
-	open(my $file, '<:raw', $path) or die "$path: $!";
-	local $/;
-	return scalar <$file>;
-}
 
 # ---- the local API server ----
 
