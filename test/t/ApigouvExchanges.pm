@@ -60,7 +60,9 @@ sub by_operation
 		$name = sprintf 'case %d', ++$number{$operation} if definition($api)->{personal_data};
 		push @found, { api => $api, operation => $operation, template => ($index{"$operation/" . basename($file)} // {})->{path},
 			name => "$operation/$name", request => $case->{request}, status => $case->{status},
-			headers => $case->{headers}, body => $case->{body} };
+			headers => $case->{headers}, body => $case->{body},
+			flags => ($index{"$operation/" . basename($file)} // {})->{request_flags},
+			recorded => scalar %index ? 1 : 0 };
 	}
 	return @found;
 }
