@@ -192,6 +192,12 @@ sub step
 		my ($list, $from, $to) = split / /, $rest;
 		return map { $_->{$to} } grep { ($_->{$from} // '') eq $text } shared_list($list);
 	}
+	return length $text < $rest ? '0' x ($rest - length $text) . $text : $text if $word eq 'pad';
+	if (my ($part) = grep { $word eq (qw(year month day))[$_] } 0 .. 2)
+	{
+		my @date = $text =~ /^(\d{4})-(\d\d)-(\d\d)$/ or return ();
+		return 0 + $date[$part];
+	}
 	return $text;
 }
 
