@@ -476,9 +476,21 @@ sub outcome
 	my $set = $rule ? $rule->{set} // {} : {};
 
 	$is = $engine if $is eq 'retry';
+	return { is => 'error', set => $set, sqlstate => 'HV021' }
+	  if $is eq 'rows' && ($way->{route}{rows_missing} // 'error') eq 'error' && lacks_rows($way, $body);
 	return { is => $is, set => $set } if $is =~ /^(?:rows|no_row|row)$/;
 	return { is => 'error', set => $set, failed => scalar($is =~ /^(?:unavailable|refused)$/),
 		sqlstate => $sqlstates{$is} // 'HV00M' };
+}
+
+# Is the list that a table's rows stand in not there?  A source that must not be
+# empty without saying so: a list that a scope masks, for instance.
+sub lacks_rows
+{
+	my ($way, $body) = @_;
+	my ($list) = $way->{route}{rows} =~ /^(.*?)(?:\[\]|$)/;
+	return 0 if $list eq '';
+	return !grep { defined } at_path($body, $list);
 }
 
 # ---- rows of a body ----
@@ -544,7 +556,7 @@ sub pivoted
 	}
 	return map {
 		my ($first) = @{ $groups{$_} };
-		{ %$first, group => $groups{$_}, pivot => $pivot }
+		+{ %$first, group => $groups{$_}, pivot => $pivot }
 	} @order;
 }
 

@@ -166,11 +166,12 @@ sub table_rows
 }
 
 # The table's rows, in the order of the elements of the body; undef for an
-# element without row.
+# element without row.  Rows whose reponse was not read are in that order.
 sub aligned
 {
 	my ($elements, @rows) = @_;
 	my %by_identity;
+	return @rows if @rows == @$elements && !grep { defined $_->{reponse} } @rows;
 	push @{ $by_identity{ identity($_->{reponse}) } }, $_ for @rows;
 	return map {
 		my $element = $_;
