@@ -368,7 +368,7 @@ sub conditions_for
 		return (undef, "$name comes from another request") if $parameter->{lookup};
 		if (exists $parameter->{constant})
 		{
-			next if !exists $left{$name} && !@why && ($parameter->{in} // 'query') eq 'query';
+			next if !exists $left{$name} && !@why && ($parameter->{in} // 'query') =~ /^(?:query|header)$/;
 			next if !exists $left{$name} && $parameter->{unless_read};
 			return (undef, "$name is always sent") unless exists $left{$name};
 			return (undef, "$name has another value")
