@@ -476,8 +476,11 @@ sub outcome
 	my $set = $rule ? $rule->{set} // {} : {};
 
 	$is = $engine if $is eq 'retry';
-	return { is => 'error', set => $set, sqlstate => 'HV021' }
-	  if $is eq 'rows' && ($way->{route}{rows_missing} // 'error') eq 'error' && lacks_rows($way, $body);
+	return { is => 'error', set => $set, sqlstate => 'HV00M', failed => 1 } if $is eq 'rows' && !ref $body;
+	return ($way->{route}{rows_missing} // 'error') eq 'error'
+	  ? { is => 'error', set => $set, sqlstate => 'HV021' }
+	  : { is => 'no_row', set => $set }
+	  if $is eq 'rows' && lacks_rows($way, $body);
 	return { is => $is, set => $set } if $is =~ /^(?:rows|no_row|row)$/;
 	return { is => 'error', set => $set, failed => scalar($is =~ /^(?:unavailable|refused)$/),
 		sqlstate => $sqlstates{$is} // 'HV00M' };
