@@ -88,7 +88,7 @@ asks($other, $query, 1, "2\n", 'and leaves nothing');
 stub_reset();
 run_sql($session, 'SET apigouv_fdw.fresh = on', $query,
 	"SELECT status FROM entreprise.entreprise_conformite_cotisations_msa WHERE siret = '$ApigouvTest::SIRET'",
-	"SELECT siren FROM entreprise.entreprise_certification_rge WHERE siren = '$ApigouvTest::SIREN'");
+	"SELECT siren FROM entreprise.entreprise_certifications_rge WHERE siren = '$ApigouvTest::SIREN'");
 is(join(' ', map { $_->{headers}{'cache-control'} // 'none' } requests(api => 'entreprise')),
 	'no-cache no-cache no-cache', 'with each request of API Entreprise, a first one to find a value included');
 is(join(' ', map { $_->{headers}{'cache-control'} // 'none' } requests(api => 'marche_inclusion')),
