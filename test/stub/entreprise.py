@@ -51,9 +51,9 @@ class FromFiles:
 
     def answer(self, path, request):
         """Its body; an error of its files, and what no file answers, is raised."""
-        for name, check in self.route.checks.items():
-            if not (is_siret if check == "siret" else is_siren)(self.keys[name]):
-                raise Refused(422, ["00302" if check == "siret" else "00301"], JSON_API, name)
+        name = self.route.refused(path)
+        if name is not None:
+            raise Refused(422, ["00302" if self.route.checks[name] == "siret" else "00301"], JSON_API, name)
         exchange = self.exchanges.find("entreprise", request.method, path, request.query)
         if exchange is None:
             raise Refused(404, [self.code("003")])

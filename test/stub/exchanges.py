@@ -16,6 +16,8 @@ import pathlib
 import re
 import urllib.parse
 
+from population import is_siren, is_siret
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PURPOSE = ("recipient", "context", "object")
 PREFIX = {"marche_inclusion": "/api", "data_inclusion": "/api/v1",
@@ -38,15 +40,23 @@ class Route:
         self.checks = {p["name"]: p["check"] for p in parameters if p.get("in") == "path" and "check" in p}
         self.constants = {plain(p["name"]) for p in parameters
                           if "constant" in p and p.get("in", "query") == "query"}
+        several = {p["name"] for p in parameters if p.get("slashes")}
         pieces = re.split(r"\{(\w+)\}", self.path)
         self.names = pieces[1::2]
-        self.pattern = re.compile("".join(re.escape(piece) if place % 2 == 0 else "([^/]+)"
+        self.pattern = re.compile("".join(re.escape(piece) if place % 2 == 0 else "(.+)" if piece in several else "([^/]+)"
                                           for place, piece in enumerate(pieces)))
 
     def keys(self, path):
         """The values of the path's places, or None for another path."""
         found = self.pattern.fullmatch(path)
         return dict(zip(self.names, found.groups())) if found else None
+
+    def refused(self, path):
+        """The first place of the path whose value is not the number that it must be, or None."""
+        for name, check in self.checks.items():
+            if not (is_siret if check == "siret" else is_siren)(self.keys(path)[name]):
+                return name
+        return None
 
 
 class Exchange:
@@ -133,10 +143,11 @@ class Exchanges:
     # -- answering --------------------------------------------------------
 
     def route(self, api, method, path):
-        """The route of the definitions that asks at this path, rather one with fewer places, or None."""
+        """The route of the definitions that asks at this path, or None: rather one whose checks the path passes (a
+        place may hold a SIREN, a SIRET or another number), or one with fewer places."""
         found = [route for route in self.routes
                  if (route.api, route.method) == (api, method) and route.keys(path) is not None]
-        return min(found, key=lambda route: len(route.names), default=None)
+        return min(found, key=lambda route: (route.refused(path) is not None, len(route.names)), default=None)
 
     def find(self, api, method, path, parameters):
         """The exchange that answers, rather one without error, or None.

@@ -249,7 +249,8 @@ sub path_matches
 {
 	my ($way, $path) = @_;
 	my @names = $way->{path} =~ /\{(\w+)\}/g;
-	my $pattern = join '([^/]+)', map { quotemeta } split /\{\w+\}/, $way->{path}, -1;
+	my $place = (grep { $_->{slashes} } @{ $way->{parameters} }) ? '(.+)' : '([^/]+)';
+	my $pattern = join $place, map { quotemeta } split /\{\w+\}/, $way->{path}, -1;
 	my @values = $path =~ /^$pattern$/ or return undef;
 	my %places;
 	@places{@names} = @values if @names;
