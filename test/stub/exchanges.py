@@ -53,8 +53,9 @@ class Route:
 
     def refused(self, path):
         """The first place of the path whose value is not the number that it must be, or None."""
-        for name, check in self.checks.items():
-            if not (is_siret if check == "siret" else is_siren)(self.keys(path)[name]):
+        for name, value in self.keys(path).items():
+            check = self.checks.get(name)
+            if check and not (is_siret if check == "siret" else is_siren)(value):
                 return name
         return None
 
