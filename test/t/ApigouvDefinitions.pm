@@ -294,6 +294,8 @@ sub takes
 		return 0 if defined $check && !($check eq 'siret' ? is_siret($wire) : is_siren($wire));
 		return 0 if defined $pattern && $wire !~ /$pattern/;
 		return 0 if $values && !grep { $_ eq $wire } @$values;
+		return 0 if defined $parameter->{min} && $wire < $parameter->{min};
+		return 0 if defined $parameter->{max} && $wire > $parameter->{max};
 	}
 	return forward($parameter->{steps}, $value) > 0;
 }
@@ -302,7 +304,7 @@ sub takes
 sub some_value
 {
 	my ($way, $parameter) = @_;
-	my @candidates = (@{ $parameter->{values} // [] }, qw(true 35 35238 53 2024 1 0.5 2024-01-01 A1203 exemple),
+	my @candidates = (@{ $parameter->{values} // [] }, qw(true 35 35238 53 2004 1 0.5 2004-05-06 2024 A1203 exemple),
 		$ApigouvFiles::SIRET, $ApigouvFiles::SIREN);
 	for my $step (grep { /^map / } @{ $parameter->{steps} // [] })
 	{

@@ -32,8 +32,8 @@ my $began = time();
 my $node = new_cluster('pushdown');
 my $session = session($node);
 $session->query("SET TimeZone = UTC; SET apigouv_fdw.max_requests_per_query = -1");
-$session->query("SET apigouv_fdw.france_connect_token = 'jeton-de-test'")
-  if $session->value("SELECT count(*) FROM pg_settings WHERE name = 'apigouv_fdw.france_connect_token'");
+$session->query('SELECT count(*) FROM apigouv_tables');    # loads the library, which knows the setting
+$session->query("SET apigouv_fdw.france_connect_token = '" . token('france_connect') . "'");
 
 # ---- what is read, and under which keys ----
 
