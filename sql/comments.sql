@@ -44,6 +44,13 @@ ORDER BY c.relname COLLATE "C", a.attnum;
 -- one that was changed comes back; the function counts it alone
 COMMENT ON COLUMN essai.marche_travail_tensions.niveau IS 'autre';
 SELECT apigouv_comment_tables('essai');
+-- twice in one query; never where nothing may be written
+COMMENT ON FOREIGN TABLE essai.marche_travail_tensions IS 'autre';
+COMMENT ON COLUMN essai.marche_travail_tensions.niveau IS NULL;
+SELECT apigouv_comment_tables('essai') AS first, apigouv_comment_tables('essai') AS second;
+BEGIN READ ONLY;
+SELECT apigouv_comment_tables('essai'); -- ERROR
+ROLLBACK;
 -- what a search path would put in the way is of no consequence
 CREATE TABLE essai.pg_class (oid oid);
 CREATE TABLE essai.pg_description (objoid oid);
@@ -74,6 +81,18 @@ SET ROLE regress_lecteur;
 IMPORT FOREIGN SCHEMA data_inclusion LIMIT TO (services) FROM SERVER data_inclusion INTO essai;
 RESET ROLE;
 SELECT left(obj_description('essai.services'::regclass, 'pg_class'), 40);
+-- another event trigger may give away what was made: it has no comment then, and the import goes on
+CREATE FUNCTION outils.donne() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+	ALTER FOREIGN TABLE essai.sources OWNER TO CURRENT_USER;
+END $$;
+CREATE EVENT TRIGGER a_donne ON ddl_command_end WHEN TAG IN ('IMPORT FOREIGN SCHEMA') EXECUTE FUNCTION outils.donne();
+SET ROLE regress_lecteur;
+IMPORT FOREIGN SCHEMA data_inclusion LIMIT TO (sources, publics) FROM SERVER data_inclusion INTO essai;
+RESET ROLE;
+DROP EVENT TRIGGER a_donne;
+SELECT obj_description('essai.sources'::regclass, 'pg_class') IS NULL AS given_away,
+	obj_description('essai.publics'::regclass, 'pg_class') IS NOT NULL AS kept;
 -- nothing was asked of anybody
 \! $sent all
 DROP SCHEMA essai CASCADE;

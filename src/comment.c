@@ -18,6 +18,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_table.h"
@@ -30,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "messages.h"
@@ -77,8 +79,9 @@ comment_table(Relation rel, const ApigouvTable *table)
  *		Comment a foreign table; returns how many comments have changed.
  *
  * One of another wrapper, or that names a table which its definition lacks,
- * is left alone.  Raises ERRCODE_INSUFFICIENT_PRIVILEGE unless the current
- * role owns it.  The lock is COMMENT's, kept until the transaction ends.
+ * is left alone; so is one that is dropped meanwhile.  Raises
+ * ERRCODE_INSUFFICIENT_PRIVILEGE unless the current role owns it.  The lock is
+ * COMMENT's, kept until the transaction ends.
  */
 static int
 comment_relation(Oid relid)
@@ -92,7 +95,8 @@ comment_relation(Oid relid)
 	int			n = 0;
 
 	CHECK_FOR_INTERRUPTS();
-	table = apigouv_option_definition(relid);
+	table = SearchSysCacheExists1(FOREIGNTABLEREL, ObjectIdGetDatum(relid))
+		? apigouv_option_definition(relid) : NULL;
 	if (table != NULL)
 	{
 		if (!apigouv_owns_table(relid, GetUserId()))
@@ -147,8 +151,11 @@ apigouv_comment_tables(PG_FUNCTION_ARGS)
 	int64		n = 0;
 	ListCell   *lc;
 
+	PreventCommandIfReadOnly("apigouv_comment_tables()");
 	foreach(lc, foreign_tables_of(schema))
 		n += comment_relation(lfirst_oid(lc));
+	/* another call in the same query must see these comments */
+	CommandCounterIncrement();
 	PG_RETURN_INT64(n);
 }
 
@@ -184,6 +191,9 @@ relations_made(void)
 /*
  * apigouv_comment_imported() returns event_trigger
  *		Comment the foreign tables that IMPORT FOREIGN SCHEMA has made.
+ *
+ * One that is no longer the current role's, since another event trigger came
+ * first, is left alone: an import must not fail for a comment.
  */
 Datum
 apigouv_comment_imported(PG_FUNCTION_ARGS)
@@ -196,7 +206,8 @@ apigouv_comment_imported(PG_FUNCTION_ARGS)
 				 errmsg("function is called by an event trigger only")));
 	foreach(lc, relations_made())
 	{
-		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE &&
+			apigouv_owns_table(lfirst_oid(lc), GetUserId()))
 			(void) comment_relation(lfirst_oid(lc));
 	}
 	PG_RETURN_NULL();

@@ -590,6 +590,8 @@ apigouv_option_definition(Oid relid)
 	store_options(table->options, ON_TABLE, &options);
 	if (options.table_name == NULL)
 		options.table_name = get_rel_name(relid);
+	if (options.table_name == NULL)
+		return NULL;			/* dropped meanwhile */
 	return apigouv_apidef_table_once(options.api, options.table_name);
 }
 
