@@ -9,10 +9,15 @@
  *	 followed: there is no name to fold, no port, user or dot to look through,
  *	 and no request before that is clear.  A redirect is never followed.
  *
- * - No header goes along but those that ask for a fresh file, and no token
- *	 unless the definition says so; without that, no user mapping is read.
+ * - No header goes along but those that ask for a fresh file and for one as
+ *	 it is, and no token unless the definition says so; without that, no user
+ *	 mapping is read.
  *
  * - No message holds a link, nor what an upstream repeats of one.
+ *
+ * A document must be whole, and only the protocol tells.  Of compressed bytes
+ * that end too early libcurl says nothing: so they are not asked for, nor
+ * taken.
  *
  * Some links lead to JSON that holds the link to the document: a second step,
  * under the same rules.  Documents are kept nowhere.
@@ -241,6 +246,8 @@ why_no_document(const ApigouvApi *api, const ApigouvTransfer *transfer)
 	ApigouvValue document;
 	const char *error;
 
+	if (transfer->compressed)
+		return "It came compressed, which was not asked for, and may lack its end";
 	if (transfer->body_len == 0)
 		return "It is empty";
 	for (int i = 0; i < api->ntypes; i++)
@@ -421,17 +428,21 @@ retry_document(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 									 transfer, delay_ms);
 }
 
-/* Headers of a request: what asks for a fresh file, and the token if due. */
+/*
+ * Headers of a request: no compression, what asks for a fresh file, and the
+ * token if due.
+ */
 static const char **
 headers_of(const Call *call, const ApigouvDocumentHost *host,
 		   const ApigouvSecrets *secrets, int *count)
 {
 	const ApigouvApi *api = call->options->api;
-	const char **headers = palloc(sizeof(char *) * (api->nfresh + 1));
+	const char **headers = palloc(sizeof(char *) * (api->nfresh + 2));
 	char	   *authorization = NULL;
 	uint32		generation;
 
 	*count = 0;
+	headers[(*count)++] = "Accept-Encoding: identity";
 	for (int i = 0; call->fresh && i < api->nfresh; i++)
 		headers[(*count)++] = psprintf("%s: %s", api->fresh[i].name,
 									   api->fresh[i].value);

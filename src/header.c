@@ -124,6 +124,9 @@ apigouv_header_note(ApigouvTransfer *transfer, const char *name,
 		strlcpy(transfer->request_id, value, sizeof(transfer->request_id));
 	else if (HEADER_IS("Content-Type"))
 		strlcpy(transfer->content_type, value, sizeof(transfer->content_type));
+	else if (HEADER_IS("Content-Encoding"))
+		transfer->compressed = *value != '\0' &&
+			pg_strcasecmp(value, "identity") != 0;
 	else if (HEADER_IS("Retry-After"))
 		transfer->retry_after_s = retry_after_seconds(value);
 	else if (HEADER_IS("Date"))

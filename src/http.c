@@ -196,6 +196,7 @@ reset_reply(ApigouvTransfer *transfer)
 	transfer->failure_text[0] = '\0';
 	transfer->request_id[0] = '\0';
 	transfer->content_type[0] = '\0';
+	transfer->compressed = false;
 	transfer->retry_after_s = -1;
 	transfer->limit_total = -1;
 	transfer->limit_remaining = -1;

@@ -98,6 +98,7 @@ struct ApigouvTransfer
 	char		failure_text[256];	/* sentence part, no secrets */
 	char		request_id[128];	/* X-Request-Id, or empty */
 	char		content_type[64];
+	bool		compressed;		/* Content-Encoding says so */
 	int			retry_after_s;	/* Retry-After, seconds or date; -1 = none */
 	int			limit_total;	/* rate-limit headers; -1 = none */
 	int			limit_remaining;

@@ -14,8 +14,8 @@ import urllib.parse
 from httpd import Response, dumps
 
 APIS = ("marche_inclusion", "data_inclusion", "entreprise", "marche_travail", "particulier")
-FAULT_ACTIONS = ("close", "reset", "cut", "stall", "stall_body", "garbage", "giant", "giant_gzip", "bad_gzip",
-                 "redirect")
+FAULT_ACTIONS = ("close", "reset", "cut", "cut_chunks", "stall", "stall_body", "garbage", "giant", "giant_gzip",
+                 "bad_gzip", "short_gzip", "redirect")
 FAULT_MEMBERS = {"api", "path", "method", "times", "skip", "status", "action", "body", "headers", "delay_ms", "bytes",
                  "location"}
 REPLAY_MEMBERS = {"api", "method", "path", "query", "body", "status", "headers", "reply"}
@@ -108,7 +108,8 @@ class Control:
         def end():
             entry["ended"] = self.now_ms()
         entry["status"] = response.status if response.action in (None, "giant", "giant_gzip", "garbage", "bad_gzip",
-                                                                 "cut", "stall_body") else None
+                                                                 "short_gzip", "cut", "cut_chunks",
+                                                                 "stall_body") else None
         response.on_end.append(end)
 
     # -- faults -----------------------------------------------------------
@@ -150,7 +151,7 @@ class Control:
             headers = {name.lower() for name in fault.get("headers", {})}
             if "content-type" not in headers:
                 response.headers.append(("Content-Type", kind))
-        elif action in (None, "cut", "stall_body", "bad_gzip"):
+        elif action in (None, "cut", "cut_chunks", "stall_body", "bad_gzip", "short_gzip"):
             response = real()
         else:
             response = Response(200, b"", "application/json")

@@ -300,6 +300,16 @@ class Connection(asyncio.Protocol):
             response.gzip = True
             response.body = packed[:10] + bytes(255 - byte for byte in packed[10:])
             self.send(request, response)
+        elif action == "short_gzip":
+            packed = gzip_bytes(response.body or b"{}")
+            response.gzip = True
+            response.body = packed[:len(packed) // 2]
+            self.send(request, response)
+        elif action == "cut_chunks":
+            half = response.body[:max(1, len(response.body) // 2)]
+            self.transport.write(self.head(request, response, None) + b"%x\r\n%s\r\n" % (len(half), half))
+            self.end()
+            self.transport.close()
         elif action in ("giant", "giant_gzip"):
             self.task = asyncio.ensure_future(self.send_giant(request, response, action == "giant_gzip"))
         else:

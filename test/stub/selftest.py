@@ -547,9 +547,10 @@ class Control(Case):
             fault(action=action)
             with self.assertRaises(OSError):
                 self.siae()
-        fault(action="cut")
-        with self.assertRaises(http.client.IncompleteRead):
-            self.siae()
+        for action in ("cut", "cut_chunks"):
+            fault(action=action)
+            with self.assertRaises(http.client.IncompleteRead):
+                self.siae()
         for action in ("stall", "stall_body"):
             fault(action=action)
             with self.assertRaises(TimeoutError):
@@ -566,6 +567,11 @@ class Control(Case):
         self.assertEqual(spoilt.headers["content-encoding"], "gzip")
         with self.assertRaises(Exception):
             gzip.decompress(spoilt.body)
+        fault(action="short_gzip")
+        short = self.siae()
+        self.assertEqual(int(short.headers["content-length"]), len(short.body))
+        with self.assertRaises(EOFError):
+            gzip.decompress(short.body)
         fault(action="redirect")
         away = self.siae()
         self.assertEqual((away.status, away.headers["location"]), (302, self.stub.control("options")["trap_url"]))

@@ -53,7 +53,11 @@ refuses_document('pdf', [ { action => 'bad_gzip' } ],
 	{ sqlstate => 'HV00M', message => qr/could not decompress/, requests => 1 }, 'wrong gzip');
 refuses_document('pdf', [ { action => $_ } ],
 	{ sqlstate => '08006', requests => 2 }, "$_: another attempt, then an error")
-  for qw(close reset cut);
+  for qw(close reset cut cut_chunks);
+refuses_document('pdf', [ { action => 'short_gzip' } ],
+	{ sqlstate => 'HV00M', message => 'response of foreign server "entreprise" is not a document',
+		detail => qr/^It came compressed, .*may lack its end; /, requests => 1 }, 'half of a compressed document');
+is((requests(api => 'entreprise'))[-1]{headers}{'accept-encoding'}, 'identity', 'which was not asked for');
 refuses_document('pdf', [ { action => 'garbage' } ],
 	{ sqlstate => 'HV00M', message => 'response of foreign server "entreprise" is not a document',
 		detail => qr/^It is JSON; /, requests => 1 }, 'what calls itself JSON');
