@@ -138,6 +138,43 @@ class Refresh(unittest.TestCase):
         self.assertIn("ports_quais: no comment", self.run_script("naming").stdout)
         self.assertEqual(self.refresh().stdout, "no change\n")
 
+    def test_new_table_of_a_list_has_its_count_its_key_and_no_empty_members(self):
+        element = {"type": "object", "properties": {
+            "data": {"type": "object", "properties": {"jour": {"type": "string"}, "siret": {"type": "string"}}},
+            "links": {"type": "object"}, "meta": {"type": "object"}}}
+        responses = reply("ports_v1_horaires", element)
+        schema = responses["200"]["content"]["application/json"]["schema"]
+        schema["properties"]["meta"] = {"type": "object", "properties": {"count": {"type": "integer"}}}
+        schema["properties"]["links"] = {"type": "object"}
+        self.document["paths"]["/v1/{siret}/horaires"] = {"get": {"responses": responses, "parameters": [
+            {"name": "siret", "in": "path", "required": True, "schema": {"type": "string"}}]}}
+        self.says("written: ports/ports_horaires.json", "--write")
+        table = json.loads((self.apis / "ports" / "ports_horaires.json").read_text())
+        self.assertEqual(table["columns"], [
+            {"name": "siret", "type": "text", "echo": "siret"},
+            {"name": "jour", "type": "text", "path": "data.jour"},
+            {"name": "siret_retourne", "type": "text", "path": "data.siret"},
+            {"name": "meta_count", "type": "integer", "envelope": "meta.count"}])
+        self.assertEqual(table["routes"][0]["parameters"],
+                         [{"name": "siret", "in": "path", "column": "siret", "check": "siret"}])
+        self.assertEqual(self.run_script("check", self.apis).returncode, 0)
+        self.assertEqual(self.refresh().stdout, "no change\n")
+
+    def test_new_table_of_an_api_that_counts_asks_for_its_limit(self):
+        api = API | {"limits": {"json": {"requests": 5, "window_s": 60}}}
+        (self.apis / "ports.json").write_text(json.dumps(api))
+        self.document["paths"]["/v1/quais"] = {"get": {"responses": reply("ports_v1_quais", SHIP)}}
+        self.says("written: ports/ports_quais.json", "--write")
+        self.assertIn('ports/ports_quais.json: routes[0].limit: there is no limit ""',
+                      self.run_script("check", self.apis).stdout)
+
+    def test_naming_asks_for_the_limit_of_a_route_that_needs_a_scope(self):
+        api = API | {"limits": {"json": {"requests": 5, "window_s": 60}}}
+        (self.apis / "ports.json").write_text(json.dumps(api))
+        route = TABLE["routes"][0] | {"scopes": ["navires"]}
+        self.table.write_text(json.dumps(TABLE | {"routes": [route]}))
+        self.assertIn("navires: route port has no limit: one of json", self.run_script("naming").stdout)
+
     def test_every_file_is_in_the_one_form_after_write(self):
         self.ship()["pavillon"] = {"type": "string"}
         self.refresh("--write")
