@@ -33,6 +33,15 @@ for my $case (
 		requests => 1 }, "code $code of a 401");
 }
 
+for my $code (qw(00108 00109))
+{
+	give_entreprise(401, envelope($code, 'Environnement'));
+	refuses($session, $msa, {
+		sqlstate => '28000',
+		hint => qr/(?=.*staging)(?=.*base_url)(?=.*user mapping of role "\w+")/s,
+		requests => 1 }, "code $code of a 401: a token of another platform");
+}
+
 # ===================================================================
 # Refusals for lack of rights name the mapping and the scopes
 # ===================================================================
@@ -50,6 +59,12 @@ refuses($session, $msa, {
 	detail => entreprise_detail('HTTP 403, 00107: Adresse refusée.'),
 	hint => qr/(?=.*other addresses)(?=.*user mapping of role "\w+")/s,
 	requests => 1 }, 'code 00107 of a 403');
+
+give_entreprise(403, envelope('00213', 'Délégation absente'));
+refuses($session, $msa, {
+	sqlstate => '42501',
+	hint => qr/(?=.*no delegation)(?=.*user mapping of role "\w+")/s,
+	requests => 1 }, 'code 00213 of a 403');
 
 # ===================================================================
 # 404 of a provider is no row; 404 of the platform is an error
@@ -102,6 +117,17 @@ refuses($session, $msa, {
 	detail => entreprise_detail('HTTP 422, 00302: SIRET mal formé.'),
 	hint => qr/refused a key/,
 	requests => 1 }, '422 of a key');
+
+for my $case ([ '00211', qr/recipient is the administration/ ], [ '00212', qr/several delegations/ ])
+{
+	my ($code, $hint) = @$case;
+	give_entreprise(422, envelope($code, 'Bénéficiaire'));
+	refuses($session, $msa, {
+		sqlstate => 'HV00M',
+		detail => entreprise_detail("HTTP 422, $code: Bénéficiaire."),
+		hint => $hint,
+		requests => 1 }, "422 $code: not of the key");
+}
 
 for my $code (qw(00201 00202 00203 00210))
 {
