@@ -46,6 +46,8 @@ for my $case (
 	[ 502, '10000', 'Panne', 'source_indisponible', 1 ],
 	[ 503, '10020', 'Maintenance', 'source_indisponible', 1 ],
 	[ 504, '10002', 'Délai', 'source_indisponible', 2 ],
+	[ 404, '00402', 'Version', 'source_indisponible', 1 ],
+	[ 410, '00403', 'Fini', 'source_indisponible', 1 ],
 	[ 500, '00500', 'Erreur', 'source_indisponible', 1 ])
 {
 	my ($status, $code, $title, $motif, $attempts) = @$case;
@@ -55,6 +57,9 @@ for my $case (
 		"inconnu|$motif|t|$code|$title\n$attempts",
 		"$status $code of a source: $motif");
 }
+
+give('/v3/msa/*', 410, 'Gone');
+like(verdict($msa_type)->{out}, qr/^inconnu\|source_indisponible\|t\|\|./, 'a route that the platform has retired: of this source only');
 
 give('/v3/msa/*', 404, envelope('10003', 'Inconnue'));
 like(verdict($msa_type)->{out}, qr/^inconnu\|non_referencee\|t\|10003\|/,
