@@ -180,17 +180,25 @@ begin_error(const ApigouvScanState *state, ApigouvTask *task,
  *		Raise the error that the judgement on a task's reply stands for.
  *
  * page: NULL when it is not known which one it is about.
+ *
+ * The first request of a route that has one needs scopes of its own.
  */
 void
 apigouv_failure_raise(const ApigouvScanState *state, ApigouvTask *task,
 					  const ApigouvPage *page,
 					  const ApigouvTransfer *transfer)
 {
+	ApigouvRoute asked = *task->sroute->route;
 	KeyContext	context;
 
+	if (page == &task->lookup)
+	{
+		asked.scopes = asked.lookup.scopes;
+		asked.nscopes = asked.lookup.nscopes;
+	}
 	begin_error(state, task, page, &context);
-	apigouv_reply_raise(state->options, task->sroute->route, state->userid,
-						transfer, &task->judgement);
+	apigouv_reply_raise(state->options, &asked, state->userid, transfer,
+						&task->judgement);
 }
 
 /*

@@ -53,6 +53,16 @@ refuses($session, $msa, {
 	hint => qr/(?=.*user mapping of role "\w+")(?=.*"msa_cotisations")(?=.*"cotisations_msa")/s,
 	requests => 1 }, 'code 00100 of a 403');
 
+# a SIREN is turned into the SIRET of its head office first
+faults({
+	api => 'entreprise', path => '/v4/insee/*', times => -1, status => 403,
+	body => envelope('00100', 'Privilèges insuffisants') });
+refuses($session, $msa =~ s/siret = '\d+'/siren = '$ApigouvTest::SIREN'/r, {
+	sqlstate => '42501',
+	hint => qr/(?=.*"etablissements")(?!.*"msa_cotisations")/s,
+	requests => 1 }, 'code 00100 of the request that finds the head office: the scopes of that one');
+faults();
+
 give_entreprise(403, envelope('00107', 'Adresse refusée'));
 refuses($session, $msa, {
 	sqlstate => '42501',
