@@ -17,10 +17,10 @@ DOCS = doc/reference.md
 
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \
-	quals_casts prepared region routes auth key_types personal union union_restrict purpose inputs \
-	limits tensions paging paging_changes nested pivot rescan joins explain types documents catalogue \
-	catalogue_plans comments structures_inclusion travail travail_caracteristiques travail_listes \
-	entreprise
+	quals_casts prepared region routes auth key_types personal personal_conditions union union_restrict \
+	purpose inputs limits tensions paging paging_changes nested pivot rescan joins explain types \
+	documents catalogue catalogue_plans comments structures_inclusion travail travail_caracteristiques \
+	travail_listes entreprise
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

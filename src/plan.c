@@ -656,22 +656,56 @@ is_personal(const ApigouvRelInfo *info, Node *clause, Index varno)
  * split_clauses
  *		The conditions that EXPLAIN may show, and those that it may not: a
  *		value of theirs may be a bind parameter, or come from a join.
+ *
+ * The latter are checked first.  So a condition that must come before one of
+ * them, as a policy before what the user wrote, goes with them.  rinfos: in
+ * the order in which they must be checked.
  */
 static void
-split_clauses(const ApigouvRelInfo *info, Index varno, List *clauses,
+split_clauses(const ApigouvRelInfo *info, Index varno, List *rinfos,
 			  List **shown, List **hidden)
 {
+	Index		highest = 0;	/* security level of those to hide */
 	ListCell   *lc;
 
+	foreach(lc, rinfos)
+	{
+		const RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		if (!rinfo->pseudoconstant &&
+			is_personal(info, (Node *) rinfo->clause, varno))
+			highest = Max(highest, rinfo->security_level);
+	}
 	*shown = NIL;
 	*hidden = NIL;
-	foreach(lc, clauses)
+	foreach(lc, rinfos)
 	{
-		if (is_personal(info, lfirst(lc), varno))
-			*hidden = lappend(*hidden, lfirst(lc));
+		const RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		if (rinfo->pseudoconstant)
+			continue;			/* checked once, by a node above */
+		if (rinfo->security_level < highest ||
+			is_personal(info, (Node *) rinfo->clause, varno))
+			*hidden = lappend(*hidden, rinfo->clause);
 		else
-			*shown = lappend(*shown, lfirst(lc));
+			*shown = lappend(*shown, rinfo->clause);
 	}
+}
+
+/* The conditions sent that EXPLAIN may show. */
+static List *
+sent_and_shown(const ApigouvRelInfo *info, Index varno, const PathPlan *plan)
+{
+	List	   *sent = sent_clauses(plan, info->options->table->is_union);
+	List	   *shown = NIL;
+	ListCell   *lc;
+
+	foreach(lc, sent)
+	{
+		if (!is_personal(info, lfirst(lc), varno))
+			shown = lappend(shown, lfirst(lc));
+	}
+	return shown;
 }
 
 /*
@@ -698,8 +732,7 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	root->limit_tuples > 0;
 	List	   *shown;
 	List	   *hidden;
-	List	   *sent;
-	List	   *unused;
+	List	   *sent = sent_and_shown(info, baserel->relid, plan);
 	ListCell   *lc;
 
 	foreach(lc, plan->constant_quals)
@@ -716,12 +749,7 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	private = lappend(private,
 					  makeFloat(psprintf("%.0f", plan->requests)));
 
-	split_clauses(info, baserel->relid,
-				  extract_actual_clauses(scan_clauses, false), &shown,
-				  &hidden);
-	split_clauses(info, baserel->relid,
-				  sent_clauses(plan, info->options->table->is_union), &sent,
-				  &unused);
+	split_clauses(info, baserel->relid, scan_clauses, &shown, &hidden);
 	private = lappend(private, makeInteger(list_length(hidden)));
 	return make_foreignscan(tlist, shown, baserel->relid,
 							list_concat(exprs, hidden), private, NIL,
