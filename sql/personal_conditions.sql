@@ -97,4 +97,12 @@ DROP FUNCTION curieuse;
 DROP USER MAPPING FOR regress_curieux SERVER data_inclusion;
 DROP OWNED BY regress_curieux;
 DROP ROLE regress_curieux;
+
+-- ====================================================================
+-- The row as it was sent is personal where one of its columns is
+-- ====================================================================
+PREPARE mandataire (text) AS SELECT siren FROM entreprise.entreprise_mandataires_sociaux
+WHERE siren = '000003012' AND reponse ->> 'nom' = $1 AND fonction = $1;
+SELECT plan($$EXECUTE mandataire ('Lefèvre')$$);
+SELECT "table", personal FROM apigouv_columns WHERE "table" IN ('entreprise_mandataires_sociaux', 'entreprise_numero_tva') AND "column" = 'reponse' ORDER BY 1;
 \i test/fixtures/regress_definitions_end.sql

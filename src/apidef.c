@@ -786,6 +786,24 @@ apigouv_apidef_column(const ApigouvTable *table, const char *name)
 	return -1;
 }
 
+/*
+ * apigouv_apidef_is_personal
+ *		Does a column hold personal data?
+ *
+ * The row as it was sent does where any of its columns does.
+ */
+bool
+apigouv_apidef_is_personal(const ApigouvTable *table, int column)
+{
+	bool		found = table->personal_data ||
+	table->columns[column].personal;
+
+	for (int i = 0; i < table->ncolumns && !found &&
+		 column == table->reponse_column; i++)
+		found = table->columns[i].personal;
+	return found;
+}
+
 void
 apigouv_apidef_reset(void)
 {

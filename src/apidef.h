@@ -501,6 +501,7 @@ extern List *apigouv_apidef_names(void);
 
 /* Column position by name, or -1. */
 extern int	apigouv_apidef_column(const ApigouvTable *table, const char *name);
+extern bool apigouv_apidef_is_personal(const ApigouvTable *table, int column);
 
 /* Forget everything read (definition_dir changed). */
 extern void apigouv_apidef_reset(void);

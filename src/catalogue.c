@@ -503,7 +503,7 @@ fill_column(const ApigouvTable *table, int position, Datum *values,
 	values[7] = text_array(operators);
 	values[8] = text_array(words);
 	set_text(values, nulls, 9, join(use.rules, " "));
-	values[10] = BoolGetDatum(column->personal || table->personal_data);
+	values[10] = BoolGetDatum(apigouv_apidef_is_personal(table, position));
 	values[11] = BoolGetDatum(column->secret);
 }
 

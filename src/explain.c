@@ -72,8 +72,8 @@ known_values(const ApigouvScanState *state, const ApigouvParam *param,
 	const Const *value = list_nth(state->exprs, binding->expr);
 	ApigouvBindValues values;
 
-	if (!IsA(value, Const) || state->options->table->personal_data ||
-		state->options->table->columns[param->column].personal ||
+	if (!IsA(value, Const) ||
+		apigouv_apidef_is_personal(state->options->table, param->column) ||
 		apigouv_binding_values(param, binding->op, value->constvalue,
 							   value->constisnull, value->consttype,
 							   binding->is_array, &values) != APIGOUV_BIND_OK)

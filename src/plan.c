@@ -646,7 +646,7 @@ is_personal(const ApigouvRelInfo *info, Node *clause, Index varno)
 	columns = apigouv_qual_columns(clause, varno, &info->map);
 	while ((column = bms_next_member(columns, column)) >= 0)
 	{
-		if (table->columns[column].personal)
+		if (apigouv_apidef_is_personal(table, column))
 			return true;
 	}
 	return false;

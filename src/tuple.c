@@ -831,7 +831,8 @@ current_is_personal(const ApigouvTupler *tupler, const ApigouvRow *row)
 
 	return row->reader->route->is_personal ||
 		(att >= 0 &&
-		 tupler->table->columns[tupler->map->column_of[att]].personal);
+		 apigouv_apidef_is_personal(tupler->table,
+									tupler->map->column_of[att]));
 }
 
 /*
