@@ -105,4 +105,28 @@ PREPARE mandataire (text) AS SELECT siren FROM entreprise.entreprise_mandataires
 WHERE siren = '000003012' AND reponse ->> 'nom' = $1 AND fonction = $1;
 SELECT plan($$EXECUTE mandataire ('Lefèvre')$$);
 SELECT "table", personal FROM apigouv_columns WHERE "table" IN ('entreprise_mandataires_sociaux', 'entreprise_numero_tva') AND "column" = 'reponse' ORDER BY 1;
+
+-- ====================================================================
+-- An error of a condition tells no value, of the reply or asked; what a
+-- condition asks elsewhere may fail in its own words
+-- ====================================================================
+CREATE FUNCTION severe(statut text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'status %', statut USING HINT = statut;
+END
+$$;
+\! $stub faults '[{"api": "entreprise", "path": "/v3/*", "times": -1, "status": 200, "body": {"data": {"statut": "Marie"}}}]'
+SELECT n, f.* FROM (VALUES
+	(1, 'statut::int = 1'),
+	(2, 'nom_naissance::date = current_date'),
+	(3, '1 / (length(statut) - 5) = 1'),
+	(4, 'severe(statut)'),
+	(5, $$statut IN (SELECT id FROM pages.responsables WHERE nom::int = 1)$$),
+	(6, $$statut IN (SELECT reponse::text FROM personnes.france_connect)$$),
+	(7, 'statut <> ''Anne''')
+) AS v (n, condition), failure(format($$SELECT statut FROM personnes.fiches WHERE nom_naissance = 'Lefèvre' AND prenoms = '{Zoé}' AND date_naissance = '2001-02-03' AND %s$$, condition)) AS f;
+-- elsewhere, as ever
+SELECT f.message FROM failure($$SELECT id FROM marche_inclusion.structures WHERE name::int = 1$$) AS f;
+DROP FUNCTION severe;
+\! $stub reset
 \i test/fixtures/regress_definitions_end.sql

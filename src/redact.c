@@ -255,31 +255,55 @@ apigouv_redact_has_word(const char *text, const char *word)
 }
 
 /*
- * apigouv_redact_error
- *		In PG_CATCH: raise the error again without its words, unless it is of
- *		a kind that tells no value.
+ * tells_no_value
+ *		Is an error of a kind whose words repeat no value?
  *
- * Input functions quote what they cannot read.  What the machine, the user's
- * cancel or this extension say is left as it is: then it returns.
+ * What the machine, the network, other sessions, missing rights, the user's
+ * cancel or this extension say.
  */
-void
-apigouv_redact_error(void)
+static bool
+tells_no_value(int code)
 {
-	int			code = geterrcode();
-
 	switch (ERRCODE_TO_CATEGORY(code))
 	{
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
 		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):
 		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
 		case MAKE_SQLSTATE('F', '0', '0', '0', '0'):
 		case MAKE_SQLSTATE('H', 'V', '0', '0', '0'):
-			return;
+			return true;
 		default:
-			break;
+			return code == ERRCODE_INSUFFICIENT_PRIVILEGE;
 	}
+}
+
+/*
+ * apigouv_redact_error
+ *		In PG_CATCH: raise the error again without its words, unless it is of
+ *		a kind that tells no value; then it returns.
+ *
+ * Input functions quote what they cannot read.  condition_of: name of the
+ * table whose conditions were being checked; NULL when a value was read.
+ */
+void
+apigouv_redact_error(const char *condition_of)
+{
+	int			code = geterrcode();
+
+	if (tells_no_value(code))
+		return;
 	FlushErrorState();
+	if (condition_of != NULL)
+		ereport(ERROR,
+				(errcode(code),
+				 errmsg("could not check a condition on foreign table \"%s\"",
+						condition_of),
+				 errdetail("What went wrong may tell personal data, and is not shown.")));
 	ereport(ERROR,
 			(errcode(code),
 			 errmsg("response holds a value that its column cannot hold"),

@@ -15,7 +15,7 @@ extern char *apigouv_clean_text(const char *text, size_t len, size_t most);
 extern void apigouv_redact_remember(const char *secret);
 extern void apigouv_redact_remember_link(const char *url);
 extern bool apigouv_redact_has_link(const char *text);
-extern void apigouv_redact_error(void);
+extern void apigouv_redact_error(const char *condition_of);
 extern bool apigouv_redact_has_word(const char *text, const char *word);
 extern char *apigouv_redact_key(int n, const char *const *texts);
 

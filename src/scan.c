@@ -27,6 +27,7 @@
 #include "compat.h"
 #include "messages.h"
 #include "budget.h"
+#include "redact.h"
 #include "scan_state.h"
 
 /* Bindings of the plan, as an array. */
@@ -199,22 +200,35 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
  * passes_hidden
  *		Does a row pass the conditions that only the scan checks?
  *
- * They see what the executor's filter would: the slot, and its table.
+ * They see what the executor's filter would: the slot, and its table.  An
+ * error of theirs may quote what they compare: it is raised without its words.
  */
 static bool
 passes_hidden(ForeignScanState *node, TupleTableSlot *slot)
 {
 	const ApigouvScanState *state = node->fdw_state;
 	ExprContext *econtext = node->ss.ps.ps_ExprContext;
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool passes = true;
 
 	if (state->hidden_state == NULL)
 		return true;
 	slot->tts_tableOid = RelationGetRelid(state->rel);
 	econtext->ecxt_scantuple = slot;
-	if (ExecQual(state->hidden_state, econtext))
-		return true;
-	ResetExprContext(econtext);
-	return false;
+	PG_TRY();
+	{
+		passes = ExecQual(state->hidden_state, econtext);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		apigouv_redact_error(RelationGetRelationName(state->rel));
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!passes)
+		ResetExprContext(econtext);
+	return passes;
 }
 
 /*

@@ -864,7 +864,7 @@ apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,
 	{
 		MemoryContextSwitchTo(old);
 		if (current_is_personal(tupler, row))
-			apigouv_redact_error();
+			apigouv_redact_error(NULL);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
