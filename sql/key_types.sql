@@ -59,6 +59,11 @@ SELECT state, message FROM failure($$SELECT count(*) FROM personnes.fiches WHERE
 SELECT date_naissance, statut FROM personnes.fiches
 WHERE nom_naissance = 'Le Goff' AND prenoms = '{Anne}' AND date_naissance IN ('2001-02-03', '1999-12-31', '2001-12-03') ORDER BY 1;
 \! $sent
+-- as many as one likes
+SET apigouv_fdw.max_requests_per_query = 100;
+SELECT f.message, f.detail FROM failure($$SELECT statut FROM personnes.fiches WHERE nom_naissance = 'Le Goff' AND prenoms = '{Anne}'
+	AND date_naissance = ANY (ARRAY(SELECT '1950-01-01'::date + n FROM generate_series(1, 3000) AS n))$$) AS f;
+RESET apigouv_fdw.max_requests_per_query;
 \! $stub faults "$vu"
 SELECT annee_date_naissance, mois_date_naissance, jour_date_naissance, date_naissance FROM personnes.fiches
 WHERE nom_naissance = 'Le Goff' AND prenoms = '{Anne}' AND annee_date_naissance = 2001 AND mois_date_naissance IN (2, 13, 11) AND jour_date_naissance = 3 ORDER BY 2;

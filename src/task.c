@@ -379,20 +379,50 @@ expect_repeats(ApigouvScanState *state, const ApigouvRoute *route)
 }
 
 /*
- * asks_another
- *		Was another value of this column put into a task already?
+ * asked_already
+ *		The value of this column that was put into a task already, or NULL.
  *
  * Several parameters can take one column, such as the year, the month and the
  * day of a date: all must be of the same value.  Where the column is not an
  * input, other combinations only ask for too much.
  */
-static bool
-asks_another(const ApigouvRoute *route, const ApigouvTask *task, int column,
-			 uint32 op, const ApigouvBound *bound)
+static const char *
+asked_already(const ApigouvRoute *route, const ApigouvTask *task, int column,
+			  uint32 op)
 {
-	return is_echoed(op) && task->echo[column] != NULL &&
-		route->sources[column].kind == APIGOUV_SOURCE_ECHO &&
-		strcmp(task->echo[column], bound->asked) != 0;
+	return is_echoed(op) &&
+		route->sources[column].kind == APIGOUV_SOURCE_ECHO
+		? task->echo[column] : NULL;
+}
+
+/* Where, among values in the order of what was asked, a text's begin. */
+static int
+first_asked(const List *values, const char *asked)
+{
+	int			low = 0;
+	int			high = list_length(values);
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		const ApigouvBound *bound = list_nth(values, middle);
+
+		if (strcmp(bound->asked, asked) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void
+raise_too_many_tasks(const ApigouvScanState *state)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("query on foreign table \"%s\" would take more than %d requests",
+					RelationGetRelationName(state->rel), MAX_TASKS),
+			 errhint("Add conditions to the query.")));
 }
 
 /*
@@ -408,7 +438,6 @@ spread(ApigouvScanState *state, List *tasks, const ApigouvRoute *route,
 	List	   *values = bound->values;
 	List	   *result = NIL;
 	ListCell   *lc;
-	ListCell   *lc2;
 
 	if (param->list != APIGOUV_LIST_EACH)
 	{
@@ -424,24 +453,23 @@ spread(ApigouvScanState *state, List *tasks, const ApigouvRoute *route,
 	if (list_length(values) > 1 &&
 		(!is_echoed(op) || param->exactness == APIGOUV_SUPERSET))
 		expect_repeats(state, route);
-	if ((int64) list_length(tasks) * list_length(values) > MAX_TASKS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("query on foreign table \"%s\" would take more than %d requests",
-						RelationGetRelationName(state->rel), MAX_TASKS),
-				 errhint("Add conditions to the query.")));
 	foreach(lc, tasks)
 	{
 		const ApigouvTask *blank = lfirst(lc);
+		const char *asked = asked_already(route, blank, param->column, op);
 
-		foreach(lc2, values)
+		for (int i = asked != NULL ? first_asked(values, asked) : 0;
+			 i < list_length(values); i++)
 		{
+			const ApigouvBound *value = list_nth(values, i);
 			ApigouvTask *task;
 
-			if (asks_another(route, blank, param->column, op, lfirst(lc2)))
-				continue;
+			if (asked != NULL && strcmp(asked, value->asked) != 0)
+				break;
+			if (list_length(result) == MAX_TASKS)
+				raise_too_many_tasks(state);
 			task = copy_task(state, blank);
-			put_value(task, position, param->column, op, lfirst(lc2));
+			put_value(task, position, param->column, op, value);
 			result = lappend(result, task);
 		}
 	}
