@@ -125,12 +125,17 @@ static void
 silence(ApigouvTask *task)
 {
 	ApigouvJudgement *judgement = &task->judgement;
+	const char *title = pg_server_to_any(judgement->title,
+										 strlen(judgement->title), PG_UTF8);
 	ListCell   *lc;
 
 	judgement->is_silent = true;
 	/* who a token stands for is not known here: no name to look for */
 	if (judgement->code[0] == '\0' ||
 		task->sroute->route->auth == APIGOUV_ROUTE_AUTH_SESSION)
+		judgement->title[0] = '\0';
+	/* a letter that the server's encoding lacks was replaced: no comparing */
+	if (GetDatabaseEncoding() != PG_UTF8 && strchr(title, '?') != NULL)
 		judgement->title[0] = '\0';
 	foreach(lc, key_values(task))
 	{
@@ -139,9 +144,8 @@ silence(ApigouvTask *task)
 
 		initStringInfo(&escaped);
 		apigouv_http_escape(&escaped, value);
-		value = pg_any_to_server(value, strlen(value), PG_UTF8);
-		if (apigouv_redact_has_word(judgement->title, value) ||
-			apigouv_redact_has_word(judgement->title, escaped.data))
+		if (apigouv_redact_has_word(title, value) ||
+			apigouv_redact_has_word(title, escaped.data))
 			judgement->title[0] = '\0';
 	}
 }

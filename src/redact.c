@@ -225,33 +225,87 @@ apigouv_clean_text(const char *text, size_t len, size_t most)
 
 /* ---- personal data ---- */
 
-/* Is a byte part of a word, accented letters included? */
+/*
+ * Letters from U+00C0 to U+017F, without accent nor case; a blank for what is
+ * no letter.  The first letter only of those that stand for two.
+ */
+static const char bare_letters[] =
+"aaaaaaaceeeeiiii" "dnooooo ouuuuyts"
+"aaaaaaaceeeeiiii" "dnooooo ouuuuyty"
+"aaaaaaccccccccdd" "ddeeeeeeeeeegggg"
+"gggghhhhiiiiiiii" "iiiijjkkklllllll"
+"lllnnnnnnnnnoooo" "oooorrrrrrssssss"
+"ssttttttuuuuuuuu" "uuuuwwyyyzzzzzzs";
+
+/*
+ * bare_letter
+ *		Add the letter at p, in UTF-8, of two bytes; false if it is another
+ *		character.
+ */
 static bool
-is_word_byte(char c)
+bare_letter(StringInfo buf, const unsigned char *p)
 {
-	return isalnum((unsigned char) c) || IS_HIGHBIT_SET(c);
+	int			code = (p[0] & 0x1f) << 6 | (p[1] & 0x3f);
+
+	if (code >= 0x300 && code <= 0x36f)
+		return true;			/* the accent of the letter before */
+	if (code < 0xc0 || code > 0x17f)
+		return false;
+	appendStringInfoChar(buf, bare_letters[code - 0xc0]);
+	if (code == 0xc6 || code == 0xe6 || code == 0x152 || code == 0x153)
+		appendStringInfoChar(buf, 'e');
+	else if (code == 0xdf)
+		appendStringInfoChar(buf, 's');
+	return true;
+}
+
+/*
+ * words_of
+ *		The words of a text in UTF-8 without case, accents and punctuation,
+ *		each between blanks: palloc'd.
+ *
+ * An administration writes "LE GOFF ANNE MARIE" where it was asked for
+ * "Le Goff", "Anne-Marie".
+ */
+static char *
+words_of(const char *text)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, ' ');
+	for (const unsigned char *p = (const unsigned char *) text; *p != '\0';)
+	{
+		int			len = strnlen((const char *) p, pg_utf_mblen(p));
+		bool		is_dash = len == 3 && p[0] == 0xe2 && p[1] == 0x80;
+
+		if (!IS_HIGHBIT_SET(*p) && isalnum(*p))
+			appendStringInfoChar(&buf, pg_ascii_tolower(*p));
+		else if (IS_HIGHBIT_SET(*p) && !is_dash)
+		{
+			if (len != 2 || !bare_letter(&buf, p))
+				appendBinaryStringInfo(&buf, (const char *) p, len);
+		}
+		else if (buf.data[buf.len - 1] != ' ')
+			appendStringInfoChar(&buf, ' ');
+		p += len;
+	}
+	if (buf.data[buf.len - 1] != ' ')
+		appendStringInfoChar(&buf, ' ');
+	return buf.data;
 }
 
 /*
  * apigouv_redact_has_word
- *		Does a text hold another as whole words, whatever the case of ASCII
- *		letters?
+ *		Does a text hold another as whole words, whatever their case, accents
+ *		and punctuation?  Both are in UTF-8.
  */
 bool
 apigouv_redact_has_word(const char *text, const char *word)
 {
-	size_t		len = strlen(word);
+	const char *words = words_of(word);
 
-	if (len == 0)
-		return false;
-	for (const char *p = text; *p != '\0'; p++)
-	{
-		if (pg_strncasecmp(p, word, len) == 0 &&
-			(p == text || !is_word_byte(p[-1]) || !is_word_byte(*word)) &&
-			(!is_word_byte(p[len]) || !is_word_byte(word[len - 1])))
-			return true;
-	}
-	return false;
+	return words[1] != '\0' && strstr(words_of(text), words) != NULL;
 }
 
 /*
