@@ -17,6 +17,30 @@ SELECT territoire FROM listes.indicateurs WHERE metier = 'M1' LIMIT 2;
 SELECT count(*) FROM listes.indicateurs WHERE metier = 'M1';
 
 -- ====================================================================
+-- Rows that a cursor has still to give stay as they are, whatever happens meanwhile
+-- ====================================================================
+BEGIN;
+SET LOCAL apigouv_fdw.cache_size = 0;
+DECLARE c CURSOR FOR SELECT territoire, tension, detail FROM listes.indicateurs WHERE metier = 'M1';
+DECLARE n CURSOR FOR SELECT rang_periode, caracteristique, mots FROM listes.mesures WHERE territoire = 'D';
+SAVEPOINT s;
+FETCH 1 FROM c;
+FETCH 1 FROM n;
+ROLLBACK TO s;
+SELECT count(*) FROM marche_inclusion.structures, generate_series(1, 20);
+SAVEPOINT s;
+SELECT annee / 0 FROM listes.indicateurs WHERE metier = 'M1'; -- ERROR
+ROLLBACK TO s;
+FETCH 1 FROM c;
+FETCH 1 FROM n;
+SELECT state FROM failure($$SELECT detail::text::int FROM listes.indicateurs WHERE metier = 'M1' AND tension IS NOT NULL$$);
+SELECT apigouv_clear_cache('listes') IS NOT NULL AS cleared;
+ALTER SERVER listes OPTIONS (ADD timeout_ms '20000');
+FETCH ALL FROM c;
+FETCH ALL FROM n;
+COMMIT;
+
+-- ====================================================================
 -- Never silently one of two, nor a row that lacks
 -- ====================================================================
 SELECT m, f.state, f.message, f.detail FROM (VALUES ('double'), ('anonyme'), ('texte')) AS v (m),
