@@ -90,3 +90,15 @@ SELECT code_famille, code_type_territoire, code_type_activite, code_nomenclature
 WHERE code_indicateur = 'DE_5' AND code_type_periode = 'MOIS' ORDER BY 2, 3, 4;
 SELECT code_indicateur, count(*) FROM marche_travail_croisements_indicateurs GROUP BY 1 ORDER BY 1;
 \! $sent
+
+-- ====================================================================
+-- What a column is made from is asked for as well
+-- ====================================================================
+\i test/fixtures/regress_definitions.sql
+\! sed -i 's/"columns": \[/&{"name": "texte", "type": "text", "only_if": {"column": "code_territoire", "is": "53"}, "derive": {"from": "caracteristiques", "steps": ["trim"]}},/' "$definitions/marche_travail/marche_travail_demandeurs.json"
+CREATE FOREIGN TABLE essai.demandeurs (code_territoire text, code_type_territoire text, derniere_periode boolean, texte text, caracteristiques jsonb) SERVER marche_travail OPTIONS ("table" 'marche_travail_demandeurs');
+SELECT texte IS NULL AS lacks, count(*) > 0 AS some FROM essai.demandeurs WHERE code_type_territoire = 'REG' AND code_territoire = '53' AND derniere_periode GROUP BY 1;
+SELECT count(*) FROM essai.demandeurs WHERE code_type_territoire = 'REG' AND code_territoire = '53' AND derniere_periode AND texte::jsonb <> caracteristiques;
+DROP FOREIGN TABLE essai.demandeurs;
+\! $sent
+\i test/fixtures/regress_definitions_end.sql

@@ -501,7 +501,14 @@ extern List *apigouv_apidef_names(void);
 
 /* Column position by name, or -1. */
 extern int	apigouv_apidef_column(const ApigouvTable *table, const char *name);
+
+/* Does a column hold personal data? */
 extern bool apigouv_apidef_is_personal(const ApigouvTable *table, int column);
+
+/* Does a column's value need that of another, directly or not? */
+extern bool apigouv_apidef_depends(const ApigouvTable *table,
+								   const ApigouvRoute *route, int column,
+								   int on);
 
 /* Forget everything read (definition_dir changed). */
 extern void apigouv_apidef_reset(void);

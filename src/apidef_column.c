@@ -380,6 +380,18 @@ depends_on(const ApigouvSource *sources, const ApigouvSource *source,
 	return false;
 }
 
+bool
+apigouv_apidef_depends(const ApigouvTable *table, const ApigouvRoute *route,
+					   int column, int on)
+{
+	bool	   *seen = palloc0(table->ncolumns * sizeof(bool));
+	bool		depends = depends_on(route->sources, &route->sources[column],
+									 on, seen);
+
+	pfree(seen);
+	return depends;
+}
+
 /* Raise an error when a column's value depends on itself. */
 static void
 check_cycles(const ApigouvField *at, const ApigouvTable *table,

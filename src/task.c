@@ -259,14 +259,26 @@ constant_text(const ApigouvParam *param)
 	return apigouv_value_cstring(&value);
 }
 
-/* Is a parameter kept silent by a column that the query reads? */
+/*
+ * is_silenced
+ *		Is a parameter kept silent by a column that the query reads, or that
+ *		one of those is made from?
+ */
 static bool
-is_silenced(const ApigouvScanState *state, const ApigouvParam *param)
+is_silenced(const ApigouvScanState *state, const ApigouvRoute *route,
+			const ApigouvParam *param)
 {
 	for (int i = 0; i < param->nunless_read; i++)
 	{
-		if (list_member_int(state->columns, param->unless_read[i]))
-			return true;
+		ListCell   *lc;
+
+		foreach(lc, state->columns)
+		{
+			if (lfirst_int(lc) == param->unless_read[i] ||
+				apigouv_apidef_depends(state->options->table, route,
+									   lfirst_int(lc), param->unless_read[i]))
+				return true;
+		}
 	}
 	return false;
 }
@@ -286,7 +298,7 @@ blank_task(ApigouvScanState *state, ApigouvScanRoute *sroute)
 	{
 		const ApigouvParam *param = &route->params[i];
 
-		if (param->constant != NULL && !is_silenced(state, param))
+		if (param->constant != NULL && !is_silenced(state, route, param))
 			task->wires[i] = list_make1(constant_text(param));
 	}
 	return task;
