@@ -73,3 +73,41 @@ SELECT count(*) > 0 FROM types_t, codes, romes, marche_travail.marche_travail_te
 PREPARE type_et_region(text) AS SELECT count(*) FROM marche_travail.marche_travail_tensions WHERE code_type_territoire = $1 AND code_region = '53';
 SET plan_cache_mode = force_generic_plan;
 EXECUTE type_et_region('NAT'); -- ERROR
+
+-- ====================================================================
+-- A switch: true is sent, false is not and has its rows; both are two requests
+-- ====================================================================
+DEALLOCATE ALL;
+RESET plan_cache_mode;
+\! $sent count > /dev/null
+SELECT count(*) = (SELECT count(*) FROM data_inclusion.structures), bool_or(exclure_doublons) FROM data_inclusion.structures WHERE NOT exclure_doublons;
+SELECT count(*) < (SELECT count(*) FROM data_inclusion.structures), bool_and(exclure_doublons) FROM data_inclusion.structures WHERE exclure_doublons = true;
+SELECT avec_extra, count(extra) FROM data_inclusion.services WHERE avec_extra = false AND code_departement = '35' GROUP BY 1;
+SELECT exclure_doublons, count(*) > 0 FROM data_inclusion.recherches_services WHERE commune_recherchee = '35238' AND exclure_doublons IS FALSE GROUP BY 1;
+SELECT exclure_doublons, count(*) > 0 FROM data_inclusion.recherches_services WHERE commune_recherchee = '35238' AND exclure_doublons = ANY ('{f,f}') GROUP BY 1;
+\! $sent
+SELECT b, count(id) > 0 FROM (VALUES (true), (false), (NULL)) AS v (b) LEFT JOIN data_inclusion.structures ON exclure_doublons = b AND code_departement = '35' GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM data_inclusion.structures WHERE exclure_doublons IN (true, false); -- ERROR
+SELECT count(*) FROM marche_travail.marche_travail_tensions WHERE code_region = '53' AND derniere_periode IN (true, false); -- ERROR
+PREPARE doublons(boolean[]) AS SELECT exclure_doublons, count(*) > 0 FROM data_inclusion.structures WHERE exclure_doublons = ANY ($1) GROUP BY 1;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE doublons('{t}');
+EXECUTE doublons('{f,NULL}');
+EXECUTE doublons('{t,f}'); -- ERROR
+RESET plan_cache_mode;
+\! $sent count > /dev/null
+
+-- ====================================================================
+-- Inputs go together, and in every form of a number
+-- ====================================================================
+SELECT count(*) > 0, min(recherche_public) FROM data_inclusion.recherches_services WHERE recherche_public = 'jeunes' AND exclure_doublons AND type = 'atelier';
+SELECT min(latitude_recherchee), max(longitude_recherchee) FROM data_inclusion.recherches_services
+WHERE commune_recherchee = '35238' AND latitude_recherchee = '-0' AND longitude_recherchee = 1e-5;
+SELECT count(*) FROM data_inclusion.recherches WHERE latitude_recherchee = -2.5e-7 AND longitude_recherchee = 48;
+\! $sent
+SELECT count(*) FROM data_inclusion.recherches WHERE latitude_recherchee = 'Infinity' AND longitude_recherchee = 48; -- ERROR
+-- a service found for two communes comes twice
+SELECT count(*) = 2 * count(DISTINCT id), count(DISTINCT commune_recherchee) FROM data_inclusion.recherches_services
+WHERE commune_recherchee IN ('35238', '29019') AND id IN (SELECT id FROM data_inclusion.recherches_services WHERE commune_recherchee = '35238'
+	INTERSECT SELECT id FROM data_inclusion.recherches_services WHERE commune_recherchee = '29019');
+\! $sent count > /dev/null

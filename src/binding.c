@@ -448,10 +448,14 @@ apigouv_binding_values(const ApigouvParam *param, uint32 op, Datum value,
 		if (op == APIGOUV_OP_EQ && !fits_column(param, asked))
 			continue;			/* no row can have it */
 
-		/* "is true" only: another value is not sent, and not refused */
+		/*
+		 * "is true" only: another value is not sent, and not refused.  Both
+		 * would be one request with it and one without: not by one scan.
+		 */
 		if (!(param->ops & APIGOUV_OP_EQ) && (param->ops & APIGOUV_OP_TRUE) &&
 			strcmp(asked, "true") != 0)
-			return APIGOUV_BIND_SKIP;
+			return list_length(texts) > 1 ? APIGOUV_BIND_TORN
+				: APIGOUV_BIND_SKIP;
 		foreach(lc2, wires)
 		{
 			if (!is_well_formed(param, lfirst(lc2)))

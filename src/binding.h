@@ -22,7 +22,8 @@ typedef enum ApigouvBindResult
 	APIGOUV_BIND_OK,			/* send the values; none left = no row */
 	APIGOUV_BIND_NULL,			/* the condition cannot be true */
 	APIGOUV_BIND_SKIP,			/* cannot be sent: checked here only */
-	APIGOUV_BIND_ELSEWHERE		/* another route must serve */
+	APIGOUV_BIND_ELSEWHERE,		/* another route must serve */
+	APIGOUV_BIND_TORN			/* asked both with and without it: an error */
 } ApigouvBindResult;
 
 /*

@@ -183,8 +183,9 @@ judge_match(PlannerInfo *root, const ApigouvRoute *route,
 									&bound);
 	if (result == APIGOUV_BIND_ELSEWHERE)
 		return FATE_UNUSABLE;
-	if (result == APIGOUV_BIND_SKIP && !param->required &&
-		param->exactness == APIGOUV_OPAQUE && (param->ops & APIGOUV_OP_EQ))
+	if (result == APIGOUV_BIND_TORN ||
+		(result == APIGOUV_BIND_SKIP && !param->required &&
+		 param->exactness == APIGOUV_OPAQUE && (param->ops & APIGOUV_OP_EQ)))
 		return FATE_SENT;		/* executing it is the error */
 	if (result == APIGOUV_BIND_SKIP)
 		return param->required ? FATE_UNUSABLE : FATE_LEFT_OUT;

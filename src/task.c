@@ -552,6 +552,9 @@ bind_one(ApigouvScanState *state, ApigouvScanRoute *sroute,
 				(param->ops & APIGOUV_OP_EQ))
 				raise_unsendable(state, param);
 			return ATTEMPT_OK;
+		case APIGOUV_BIND_TORN:
+			raise_unsendable(state, param);
+			break;
 		case APIGOUV_BIND_OK:
 			break;
 	}
