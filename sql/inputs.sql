@@ -111,3 +111,19 @@ SELECT count(*) = 2 * count(DISTINCT id), count(DISTINCT commune_recherchee) FRO
 WHERE commune_recherchee IN ('35238', '29019') AND id IN (SELECT id FROM data_inclusion.recherches_services WHERE commune_recherchee = '35238'
 	INTERSECT SELECT id FROM data_inclusion.recherches_services WHERE commune_recherchee = '29019');
 \! $sent count > /dev/null
+
+-- ====================================================================
+-- Nothing can be asked by a comparison: an error, since no row would pass
+-- ====================================================================
+SELECT count(*) FROM data_inclusion.recherches WHERE q LIKE 'emploi%'; -- ERROR
+SELECT count(*) FROM data_inclusion.services WHERE recherche_public <> 'jeunes'; -- ERROR
+SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND budget > 1000; -- ERROR
+SELECT count(*) FROM (VALUES ('a')) AS v (mot) LEFT JOIN data_inclusion.services s ON s.recherche_public > v.mot; -- ERROR
+-- beside an equality it drops rows as elsewhere, and what passes a null asks for nothing
+SELECT count(*) > 0 FROM data_inclusion.services WHERE recherche_public = 'jeunes' AND recherche_public > 'a';
+SELECT count(*) > 0 FROM data_inclusion.services WHERE recherche_public IS DISTINCT FROM 'jeunes' AND code_departement = '35';
+SELECT count(*) > 0 FROM data_inclusion.services WHERE (recherche_public > 'a' OR frais = 'gratuit') AND code_departement = '35';
+-- one that has a default, or that the session gives, has a value all the same
+SELECT count(*) > 0 FROM data_inclusion.structures WHERE exclure_doublons < true AND code_departement = '35';
+SELECT count(*) FROM entreprise.entreprise_attestation_vigilance WHERE siret = '00000301200010' AND objet LIKE '%';
+\! $sent

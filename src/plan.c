@@ -25,6 +25,7 @@
 
 #include "access/sysattr.h"
 #include "nodes/makefuncs.h"
+#include "optimizer/clauses.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
@@ -124,6 +125,36 @@ columns_conditioned(RelOptInfo *rel, const ApigouvRelInfo *info)
 	foreach(lc, info->quals)
 		columns = bms_add_member(columns,
 								 ((ApigouvQual *) lfirst(lc))->column);
+	return columns;
+}
+
+/*
+ * columns_compared
+ *		Columns that are not null in a row that this scan's conditions keep.
+ *
+ * Some are left out, such as those of an OR: only comparisons are looked at.
+ */
+static Bitmapset *
+columns_compared(RelOptInfo *rel, const ApigouvRelInfo *info)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rel->baserestrictinfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		if (!contain_nonstrict_functions((Node *) rinfo->clause))
+			columns = add_columns_of(columns, rinfo, rel, &info->map);
+	}
+	foreach(lc, rel->joininfo)
+	{
+		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
+
+		if (join_clause_is_movable_to(rinfo, rel) &&
+			!contain_nonstrict_functions((Node *) rinfo->clause))
+			columns = add_columns_of(columns, rinfo, rel, &info->map);
+	}
 	return columns;
 }
 
@@ -512,6 +543,7 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 													  &info->map));
 	info->columns = columns_to_read(baserel, &info->map);
 	info->conditioned = columns_conditioned(baserel, info);
+	info->compared = columns_compared(baserel, info);
 
 	added = add_paths(root, baserel, baserel->lateral_relids);
 	foreach(lc, outer_sets(baserel, info))

@@ -238,6 +238,37 @@ leaves_input_unfed(const ApigouvRelInfo *info, const ApigouvRoute *route,
 }
 
 /*
+ * leaves_input_null
+ *		Does a condition compare a column that only tells what was asked, and
+ *		that nothing is asked by on this route?
+ *
+ * Such a condition ("annee >= 2025") can only drop every row: an empty result
+ * would say that there is nothing.  Columns that something else fills are left
+ * alone: a default, the purpose's settings, a value sent under their name.
+ */
+static bool
+leaves_input_null(const ApigouvRelInfo *info, const ApigouvRoute *route,
+				  int column, const Bitmapset *handled)
+{
+	const ApigouvSource *source = &route->sources[column];
+	const char *name = info->options->table->columns[column].name;
+
+	if (source->kind != APIGOUV_SOURCE_ECHO || source->text != NULL ||
+		source->column != column || bms_is_member(column, handled) ||
+		!bms_is_member(column, info->compared))
+		return false;
+	for (int i = 0; i < route->nparams; i++)
+	{
+		const ApigouvParam *param = &route->params[i];
+
+		if (param->column == column ? param->purpose != APIGOUV_PURPOSE_NONE
+			: strcmp(param->name, name) == 0)
+			return false;
+	}
+	return true;
+}
+
+/*
  * is_usable_under
  *		Do the conditions of the query allow a route at all?
  */
@@ -255,6 +286,8 @@ is_usable_under(const ApigouvRelInfo *info, const ApigouvRoute *route,
 		bool		fed = false;
 		ListCell   *lc;
 
+		if (leaves_input_null(info, route, column, handled))
+			return false;
 		if (!table->columns[column].is_opaque ||
 			!bms_is_member(column, info->conditioned))
 			continue;

@@ -108,6 +108,19 @@ is( $session->value(
 is($session->value($qf . is_person(annee => 2025, mois => 6)), '790', 'a month');
 sent();
 
+# What nothing can be asked by is told: the row could not pass the condition, and nobody would seem to be there.
+for my $other ([ "date_naissance BETWEEN '2004-04-12' AND '2004-04-12'", 'without a value for key column "date_naissance"' ],
+	[ 'annee_date_naissance > 2003', 'does not take these conditions together' ])
+{
+	like($session->value($qf . is_person(date_naissance => undef) . " AND $other->[0]"), qr/^ERROR .*\Q$other->[1]\E/,
+		"a birth date in another form: $other->[0]");
+}
+like($session->value($qf . is_person() . ' AND annee >= 2025'), qr/^ERROR .*does not take these conditions together/,
+	'a month in another form');
+is(scalar(sent()), 0, 'no request for either');
+is($session->value($qf . is_person(annee => 2025, mois => 6) . ' AND annee >= 2025'), '790', 'beside its value it is checked here');
+sent();
+
 my $school = 'SELECT annee_scolaire, annee_scolaire_retourne, regime_pensionnat_code FROM particulier_scolarite_identite WHERE ';
 my %pupil = (code_cog_insee_pays_naissance => undef, code_cog_insee_commune_naissance => undef);
 is($session->value($school . is_person(%pupil, annee_scolaire => named('2025'), code_etablissement => named('0350001A'))),
