@@ -121,6 +121,11 @@ is(scalar(sent()), 0, 'no request for either');
 is($session->value($qf . is_person(annee => 2025, mois => 6) . ' AND annee >= 2025'), '790', 'beside its value it is checked here');
 sent();
 
+# The checks of names in use and first names are the API's alone: no rule of theirs is published.
+like($session->value($qf . is_person(prenoms => q(ARRAY['Apolline, Zoé']))), qr/^ERROR .*HTTP status 422/,
+	'first names that the API refuses are an error, not nobody');
+is(scalar(sent()), 1, 'they were sent');
+
 my $school = 'SELECT annee_scolaire, annee_scolaire_retourne, regime_pensionnat_code FROM particulier_scolarite_identite WHERE ';
 my %pupil = (code_cog_insee_pays_naissance => undef, code_cog_insee_commune_naissance => undef);
 is($session->value($school . is_person(%pupil, annee_scolaire => named('2025'), code_etablissement => named('0350001A'))),
