@@ -77,6 +77,18 @@ WHERE code_type_territoire = 'NAT' AND code_territoire = 'FMO' AND code_rome IN 
 SELECT count(*) FROM marche_travail_salaires WHERE code_region = '06' AND code_rome = 'J1506';
 \! $sent
 SELECT detail ~ 'DEP n''est pas disponible' FROM failure($$SELECT * FROM marche_travail_salaires WHERE code_departement = '35' AND code_rome = 'J1506'$$);
+-- the type may be said beside a department or a region, as in the other statistics
+SELECT code_type_territoire, code_territoire, code_region, code_departement, count(*) FROM marche_travail_salaires
+WHERE code_type_territoire = 'REG' AND code_region = '53' AND code_rome = 'K1304' GROUP BY 1, 2, 3, 4;
+\! $sent count > /dev/null
+\! $stub replay '[{"api": "marche_travail", "path": "/partenaire/stats-offres-demandes-emploi/v1/indicateur/salaire-rome-fap/DEP/2A", "status": 200, "reply": {"valeursParPeriode": [{"codeActivite": "X1Z60", "codePeriode": "2022", "salaireValeurMontant": [{"codeNomenclature": "SAL1", "valeurPrincipaleMontant": 1800.0}]}]}}, {"api": "marche_travail", "path": "/partenaire/stats-offres-demandes-emploi/v1/indicateur/salaire-rome-fap/DEP/2B", "status": 204, "reply": null}]'
+SELECT code_type_territoire, code_territoire, code_region, code_departement, code_nomenclature FROM marche_travail_salaires
+WHERE code_type_territoire = 'DEP' AND code_region = '94' AND code_rome = 'K1304';
+SELECT code_type_territoire, code_territoire, code_region, code_departement, code_nomenclature FROM marche_travail_salaires
+WHERE code_type_territoire = 'DEP' AND code_departement = '2A' AND code_rome = 'K1304';
+SELECT count(*) FROM marche_travail_salaires WHERE code_type_territoire = 'REG' AND code_departement = '2A' AND code_rome = 'K1304';
+\! $sent
+\! $stub replay '[]'
 SELECT count(*) FROM marche_travail_salaires WHERE code_type_territoire = 'NAT'; -- ERROR
 -- the envelope that the document declares would read as no row: it is an error
 \! $stub replay '[{"api": "marche_travail", "path": "/partenaire/stats-offres-demandes-emploi/v1/indicateur/salaire-rome-fap/NAT/FR", "status": 200, "reply": {"codeIndicateur": "SAL_3", "listeValeursParPeriode": [{"codePeriode": "2022", "valeurPrincipaleMontant": 2000.0}]}}]'
