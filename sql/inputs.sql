@@ -118,11 +118,14 @@ WHERE commune_recherchee IN ('35238', '29019') AND id IN (SELECT id FROM data_in
 SELECT count(*) FROM data_inclusion.recherches WHERE q LIKE 'emploi%'; -- ERROR
 SELECT count(*) FROM data_inclusion.services WHERE recherche_public <> 'jeunes'; -- ERROR
 SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND budget > 1000; -- ERROR
+SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND perimeter_slug LIKE 'rennes%'; -- ERROR
 SELECT count(*) FROM (VALUES ('a')) AS v (mot) LEFT JOIN data_inclusion.services s ON s.recherche_public > v.mot; -- ERROR
 -- beside an equality it drops rows as elsewhere, and what passes a null asks for nothing
 SELECT count(*) > 0 FROM data_inclusion.services WHERE recherche_public = 'jeunes' AND recherche_public > 'a';
 SELECT count(*) > 0 FROM data_inclusion.services WHERE recherche_public IS DISTINCT FROM 'jeunes' AND code_departement = '35';
 SELECT count(*) > 0 FROM data_inclusion.services WHERE (recherche_public > 'a' OR frais = 'gratuit') AND code_departement = '35';
+SELECT perimeter_slug IS NULL FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND perimeter_slug IS NULL;
+SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND perimeter_slug IN ('rennes-35', 'inconnu') AND perimeter_slug > 'a';
 -- one that has a default, or that the session gives, has a value all the same
 SELECT count(*) > 0 FROM data_inclusion.structures WHERE exclure_doublons < true AND code_departement = '35';
 SELECT count(*) FROM entreprise.entreprise_attestation_vigilance WHERE siret = '00000301200010' AND objet LIKE '%';

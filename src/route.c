@@ -243,8 +243,10 @@ leaves_input_unfed(const ApigouvRelInfo *info, const ApigouvRoute *route,
  *		that nothing is asked by on this route?
  *
  * Such a condition ("annee >= 2025") can only drop every row: an empty result
- * would say that there is nothing.  Columns that something else fills are left
- * alone: a default, the purpose's settings, a value sent under their name.
+ * would say that there is nothing.  The reply may tell it (the perimeter that
+ * was looked at), and then tells that there was none.  Columns that something
+ * else fills are left alone: a default, the purpose's settings, a value sent
+ * under their name.
  */
 static bool
 leaves_input_null(const ApigouvRelInfo *info, const ApigouvRoute *route,
@@ -253,9 +255,13 @@ leaves_input_null(const ApigouvRelInfo *info, const ApigouvRoute *route,
 	const ApigouvSource *source = &route->sources[column];
 	const char *name = info->options->table->columns[column].name;
 
-	if (source->kind != APIGOUV_SOURCE_ECHO || source->text != NULL ||
-		source->column != column || bms_is_member(column, handled) ||
+	if (bms_is_member(column, handled) ||
 		!bms_is_member(column, info->compared))
+		return false;
+	if (source->kind == APIGOUV_SOURCE_ECHO
+		? source->text != NULL || source->column != column
+		: source->kind != APIGOUV_SOURCE_PATH ||
+		!info->options->table->columns[column].is_opaque)
 		return false;
 	for (int i = 0; i < route->nparams; i++)
 	{
