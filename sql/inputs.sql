@@ -120,10 +120,23 @@ SELECT count(*) FROM data_inclusion.services WHERE recherche_public <> 'jeunes';
 SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND budget > 1000; -- ERROR
 SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND perimeter_slug LIKE 'rennes%'; -- ERROR
 SELECT count(*) FROM (VALUES ('a')) AS v (mot) LEFT JOIN data_inclusion.services s ON s.recherche_public > v.mot; -- ERROR
+-- nor by a part of an OR, be it an equality; what all parts ask for in one list is
+SELECT count(*) FROM data_inclusion.services WHERE (recherche_public = 'jeunes' OR frais = 'gratuit') AND code_departement = '35'; -- ERROR
+SELECT count(*) FROM data_inclusion.recherches_services
+WHERE (commune_recherchee, latitude_recherchee, longitude_recherchee) IN (('35238', 48.1, -1.6), ('29019', 48.2, -1.7)); -- ERROR
+PREPARE au_choix(text) AS SELECT count(*) > 0 FROM data_inclusion.services WHERE (recherche_public = $1 OR $1 IS NULL) AND code_departement = '35';
+SET plan_cache_mode = force_custom_plan;
+EXECUTE au_choix('jeunes');
+EXECUTE au_choix(NULL);
+SET plan_cache_mode = force_generic_plan;
+EXECUTE au_choix('jeunes'); -- ERROR
+RESET plan_cache_mode;
+SELECT recherche_public, count(*) > 0 FROM data_inclusion.services
+WHERE (recherche_public = 'jeunes' OR recherche_public = 'femmes') AND code_departement = '35' GROUP BY 1 ORDER BY 1;
 -- beside an equality it drops rows as elsewhere, and what passes a null asks for nothing
 SELECT count(*) > 0 FROM data_inclusion.services WHERE recherche_public = 'jeunes' AND recherche_public > 'a';
 SELECT count(*) > 0 FROM data_inclusion.services WHERE recherche_public IS DISTINCT FROM 'jeunes' AND code_departement = '35';
-SELECT count(*) > 0 FROM data_inclusion.services WHERE (recherche_public > 'a' OR frais = 'gratuit') AND code_departement = '35';
+SELECT count(*) > 0 FROM data_inclusion.services WHERE (coalesce(recherche_public, 'a') = 'a' OR frais = 'gratuit') AND code_departement = '35';
 SELECT perimeter_slug IS NULL FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND perimeter_slug IS NULL;
 SELECT count(*) FROM marche_inclusion.potentiel_inclusif WHERE sector_slug = 'peinture' AND perimeter_slug IN ('rennes-35', 'inconnu') AND perimeter_slug > 'a';
 -- one that has a default, or that the session gives, has a value all the same

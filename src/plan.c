@@ -129,11 +129,32 @@ columns_conditioned(RelOptInfo *rel, const ApigouvRelInfo *info)
 }
 
 /*
- * columns_compared
- *		Columns that are not null in a row that this scan's conditions keep.
+ * add_compared
+ *		Add the columns that a condition compares: it, or its part, is null
+ *		when the column is.
  *
- * Some are left out, such as those of an OR: only comparisons are looked at.
+ * The parts of an OR count as well.  Where a column only tells what was asked,
+ * a part that asks for nothing would be missed in the result.
  */
+static Bitmapset *
+add_compared(Bitmapset *columns, Node *node, RelOptInfo *rel,
+			 const ApigouvColumnMap *map)
+{
+	ListCell   *lc;
+
+	if (IsA(node, BoolExpr))
+	{
+		foreach(lc, ((BoolExpr *) node)->args)
+			columns = add_compared(columns, lfirst(lc), rel, map);
+		return columns;
+	}
+	if (contain_nonstrict_functions(node))
+		return columns;
+	return bms_add_members(columns,
+						   apigouv_qual_columns(node, rel->relid, map));
+}
+
+/* Columns that this scan's conditions compare. */
 static Bitmapset *
 columns_compared(RelOptInfo *rel, const ApigouvRelInfo *info)
 {
@@ -144,16 +165,16 @@ columns_compared(RelOptInfo *rel, const ApigouvRelInfo *info)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 
-		if (!contain_nonstrict_functions((Node *) rinfo->clause))
-			columns = add_columns_of(columns, rinfo, rel, &info->map);
+		columns = add_compared(columns, (Node *) rinfo->clause, rel,
+							   &info->map);
 	}
 	foreach(lc, rel->joininfo)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 
-		if (join_clause_is_movable_to(rinfo, rel) &&
-			!contain_nonstrict_functions((Node *) rinfo->clause))
-			columns = add_columns_of(columns, rinfo, rel, &info->map);
+		if (join_clause_is_movable_to(rinfo, rel))
+			columns = add_compared(columns, (Node *) rinfo->clause, rel,
+								   &info->map);
 	}
 	return columns;
 }

@@ -242,11 +242,11 @@ leaves_input_unfed(const ApigouvRelInfo *info, const ApigouvRoute *route,
  *		Does a condition compare a column that only tells what was asked, and
  *		that nothing is asked by on this route?
  *
- * Such a condition ("annee >= 2025") can only drop every row: an empty result
- * would say that there is nothing.  The reply may tell it (the perimeter that
- * was looked at), and then tells that there was none.  Columns that something
- * else fills are left alone: a default, the purpose's settings, a value sent
- * under their name.
+ * Such a condition ("annee >= 2025") can only drop every row, or lack those of
+ * its part of an OR: the result would say that there is nothing.  The reply
+ * may tell it (the perimeter that was looked at), and then tells that there
+ * was none.  Columns that something else fills are left alone: a default, the
+ * purpose's settings, a value sent under their name.
  */
 static bool
 leaves_input_null(const ApigouvRelInfo *info, const ApigouvRoute *route,

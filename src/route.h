@@ -19,7 +19,7 @@ typedef struct ApigouvRelInfo
 	List	   *quals;			/* of ApigouvQual: own, then join clauses' */
 	Bitmapset  *columns;		/* of the definition: to be read */
 	Bitmapset  *conditioned;	/* mentioned by any condition */
-	Bitmapset  *compared;		/* by one that no null passes */
+	Bitmapset  *compared;		/* by one, or its part, that no null passes */
 	double		tuples;			/* rows of the whole table */
 } ApigouvRelInfo;
 
