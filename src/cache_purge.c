@@ -28,8 +28,6 @@
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
 #include "catalog/pg_user_mapping.h"
-#include "commands/event_trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -40,6 +38,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "ddl.h"
 #include "kept.h"
 #include "messages.h"
 #include "shared_cache.h"
@@ -300,38 +299,12 @@ purge_object(Oid classid, Oid objectid)
 Datum
 apigouv_cache_ddl(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
-	MemoryContext cxt = CurrentMemoryContext;
-	List	   *classes = NIL;
-	List	   *objects = NIL;
+	List	   *classes;
+	List	   *objects;
 	ListCell   *lc;
 	ListCell   *lo;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function is called by an event trigger only")));
-	SPI_connect();
-	if (SPI_execute(strcmp(data->event, "sql_drop") == 0
-					? "SELECT classid, objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
-					: "SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()",
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the objects of a command");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		bool		isnull;
-		Datum		class = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1,
-										  &isnull);
-		Datum		object = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2,
-										   &isnull);
-		MemoryContext old = MemoryContextSwitchTo(cxt);
-
-		classes = lappend_oid(classes, DatumGetObjectId(class));
-		objects = lappend_oid(objects, DatumGetObjectId(object));
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
+	apigouv_ddl_objects(fcinfo, &classes, &objects);
 	forboth(lc, classes, lo, objects)
 		purge_object(lfirst_oid(lc), lfirst_oid(lo));
 	PG_RETURN_NULL();

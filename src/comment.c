@@ -23,17 +23,15 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_table.h"
 #include "commands/comment.h"
-#include "commands/event_trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "ddl.h"
 #include "messages.h"
 #include "option.h"
 
@@ -159,35 +157,6 @@ apigouv_comment_tables(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(n);
 }
 
-/* The relations that the command of an event trigger has made. */
-static List *
-relations_made(void)
-{
-	MemoryContext cxt = CurrentMemoryContext;
-	List	   *relids = NIL;
-
-	SPI_connect();
-	if (SPI_execute("SELECT classid, objid FROM pg_catalog.pg_event_trigger_ddl_commands()",
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the objects of a command");
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		bool		isnull;
-		Datum		class = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 1,
-										  &isnull);
-		Datum		object = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 2,
-										   &isnull);
-		MemoryContext old = MemoryContextSwitchTo(cxt);
-
-		if (DatumGetObjectId(class) == RelationRelationId)
-			relids = lappend_oid(relids, DatumGetObjectId(object));
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
-	return relids;
-}
-
 /*
  * apigouv_comment_imported() returns event_trigger
  *		Comment the foreign tables that IMPORT FOREIGN SCHEMA has made.
@@ -198,17 +167,18 @@ relations_made(void)
 Datum
 apigouv_comment_imported(PG_FUNCTION_ARGS)
 {
+	List	   *classes;
+	List	   *objects;
 	ListCell   *lc;
+	ListCell   *lo;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function is called by an event trigger only")));
-	foreach(lc, relations_made())
+	apigouv_ddl_objects(fcinfo, &classes, &objects);
+	forboth(lc, classes, lo, objects)
 	{
-		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE &&
-			apigouv_owns_table(lfirst_oid(lc), GetUserId()))
-			(void) comment_relation(lfirst_oid(lc));
+		if (lfirst_oid(lc) == RelationRelationId &&
+			get_rel_relkind(lfirst_oid(lo)) == RELKIND_FOREIGN_TABLE &&
+			apigouv_owns_table(lfirst_oid(lo), GetUserId()))
+			(void) comment_relation(lfirst_oid(lo));
 	}
 	PG_RETURN_NULL();
 }
