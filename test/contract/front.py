@@ -64,7 +64,7 @@ class Front(http.server.BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items()
                    if name.lower() not in ("host", "connection", "accept-encoding")}
         connection = http.client.HTTPConnection("127.0.0.1", Front.target, timeout=60)
-        connection.request(self.command, self.path, body or None, headers)
+        connection.request(self.command, for_prism(self.path), body or None, headers)
         reply = connection.getresponse()
         content = reply.read()
         connection.close()
@@ -78,6 +78,12 @@ class Front(http.server.BaseHTTPRequestHandler):
             "problem": content.decode("utf-8", "replace")[:400] if reply.status >= 400 else None})
         self.give(reply.status, whole(content), [(name, value) for name, value in reply.getheaders()
                                           if name.lower() not in LEFT_OUT])
+
+
+def for_prism(target):
+    """Prism decodes names of a query once more than the ones of its document: "prenoms[]" has to come encoded twice."""
+    path, mark, query = target.partition("?")
+    return path + mark + "&".join(pair.replace("%5B%5D=", "%255B%255D=", 1) for pair in query.split("&"))
 
 
 def whole(content):

@@ -12,7 +12,7 @@ use ApigouvFiles;
 use Exporter 'import';
 use JSON::PP;
 
-our @EXPORT = qw(load_document document_path operation_of query_names example_values request_for);
+our @EXPORT = qw(load_document document_path operation_of query_names demanded_by example_values request_for);
 
 my $json = JSON::PP->new->utf8->allow_nonref;
 
@@ -74,12 +74,22 @@ sub example_of
 }
 
 # The query parameters that a way's operation has.
-sub query_names
+sub query_parameters
 {
 	my ($document, $way) = @_;
 	my $path = document_path($document, $way);
-	return map { plain_name($_->{name}) } grep { $_->{in} eq 'query' } map { resolved($document, $_) }
+	return grep { $_->{in} eq 'query' } map { resolved($document, $_) }
 	  @{ $document->{paths}{$path}{parameters} // [] }, @{ operation_of($document, $way)->{parameters} // [] };
+}
+
+sub query_names { return map { plain_name($_->{name}) } query_parameters(@_); }
+
+# Optional parameters of a way that its operation demands.
+sub demanded_by
+{
+	my ($document, $way) = @_;
+	my %demanded = map { plain_name($_->{name}) => 1 } grep { $_->{required} } query_parameters($document, $way);
+	return grep { $demanded{ plain_name($_->{name}) } && defined $_->{column} && !is_key($_) } @{ $way->{parameters} };
 }
 
 # Name => example of the parameters of a way's operation, body included.
