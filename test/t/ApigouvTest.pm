@@ -68,14 +68,17 @@ sub python { return -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3'; }
 
 # ---- the local API server ----
 
-# Its address: that of the environment, or of one started here.
+# Its address: that of the environment, or of one started here, with as many
+# structures.
+our $STRUCTURES = 1000;
+
 sub stub_url
 {
 	return $stub_url if defined $stub_url;
 	return $stub_url = $ENV{APIGOUV_STUB_URL} if $ENV{APIGOUV_STUB_URL};
 
 	my $port_file = PostgreSQL::Test::Utils::tempdir() . '/port';
-	helper_process(python(), root() . '/test/stub/apigouv_stub.py',
+	helper_process(python(), root() . '/test/stub/apigouv_stub.py', '--structures', $STRUCTURES,
 		'--port', '0', '--port-file', $port_file, '--limit-factor', '1000');
 	wait_for(sub { -s $port_file }, 'the local API server');
 	my $port = slurp_bytes($port_file);
