@@ -14,24 +14,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static long allocations;
-static long allocation_that_fails = -1;
-
-static void *
-counted_malloc(size_t size)
-{
-	return allocations++ == allocation_that_fails ? NULL : malloc(size);
-}
-
-static void *
-counted_calloc(size_t n, size_t size)
-{
-	return allocations++ == allocation_that_fails ? NULL : calloc(n, size);
-}
+#include "harness.h"
 
 #define malloc(size) counted_malloc(size)
 #define calloc(n, size) counted_calloc(n, size)
@@ -39,9 +22,6 @@ counted_calloc(size_t n, size_t size)
 #include "../../src/rowvalue.c"
 #undef malloc
 #undef calloc
-
-#define MAX_PATHS	8
-#define OUT_BYTES	8192
 
 typedef struct Case
 {
@@ -52,28 +32,6 @@ typedef struct Case
 	const char *document;
 	const char *given;
 } Case;
-
-static int	tests;
-static int	failures;
-
-static void
-ok(bool right, const char *name)
-{
-	printf("%sok %d - %s\n", right ? "" : "not ", ++tests, name);
-	failures += !right;
-}
-
-static void
-same(const char *got, const char *wanted, const char *name)
-{
-	bool		right = got == wanted ||
-		(got != NULL && wanted != NULL && strcmp(got, wanted) == 0);
-
-	ok(right, name);
-	if (!right)
-		printf("#      got: %s\n#   wanted: %s\n", got ? got : "NULL",
-			   wanted ? wanted : "NULL");
-}
 
 /* ----------------------------------------------------------------
  *		Reading a document, as text
@@ -90,21 +48,6 @@ split(char *text, const char **paths)
 	for (word = strtok(text, " "); word != NULL; word = strtok(NULL, " "))
 		paths[n++] = strcmp(word, ".") == 0 ? "" : word;
 	return n;
-}
-
-static void
-put_value(char *out, const ApigouvValue *value)
-{
-	size_t		at = strlen(out);
-
-	if (value->kind == APIGOUV_ABSENT)
-		strcpy(out + at, "-");
-	else if (value->kind == APIGOUV_STRING)
-		snprintf(out + at, OUT_BYTES - at, "\"%.*s\"", (int) value->len,
-				 value->text);
-	else
-		snprintf(out + at, OUT_BYTES - at, "%.*s", (int) value->len,
-				 value->text);
 }
 
 static void

@@ -15,24 +15,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static long allocations;
-static long allocation_that_fails = -1;
-
-static void *
-counted_malloc(size_t size)
-{
-	return allocations++ == allocation_that_fails ? NULL : malloc(size);
-}
-
-static void *
-counted_calloc(size_t n, size_t size)
-{
-	return allocations++ == allocation_that_fails ? NULL : calloc(n, size);
-}
+#include "harness.h"
 
 #define malloc(size) counted_malloc(size)
 #define calloc(n, size) counted_calloc(n, size)
@@ -41,9 +24,6 @@ counted_calloc(size_t n, size_t size)
 #include "../../src/unnest.c"
 #undef malloc
 #undef calloc
-
-#define MAX_PATHS	8
-#define OUT_BYTES	8192
 
 typedef struct Case
 {
@@ -65,26 +45,6 @@ typedef struct Wanted
 	const char *paths[MAX_PATHS];
 	int			path_levels[MAX_PATHS];
 } Wanted;
-
-static int	tests;
-static int	failures;
-
-static void
-ok(bool right, const char *name)
-{
-	printf("%sok %d - %s\n", right ? "" : "not ", ++tests, name);
-	failures += !right;
-}
-
-static void
-same(const char *got, const char *wanted, const char *name)
-{
-	bool		right = got != NULL && strcmp(got, wanted) == 0;
-
-	ok(right, name);
-	if (!right)
-		printf("#      got: %s\n#   wanted: %s\n", got ? got : "NULL", wanted);
-}
 
 /* Reads what a case wants; text is changed and must live on. */
 static Wanted
@@ -108,18 +68,6 @@ split(char *text)
 		}
 	}
 	return wanted;
-}
-
-static void
-put_value(char *out, const ApigouvValue *value)
-{
-	const char *quote = value->kind == APIGOUV_STRING ? "\"" : "";
-
-	if (value->kind == APIGOUV_ABSENT)
-		strcat(out, "-");
-	else
-		sprintf(out + strlen(out), "%s%.*s%s", quote, (int) value->len,
-				value->text, quote);
 }
 
 static void
