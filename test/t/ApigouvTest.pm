@@ -332,14 +332,6 @@ sub new_cluster
 	return $node;
 }
 
-# Limits that slow no test; the local API server that is started here has such
-# limits too (--limit-factor).
-my %generous = (
-	entreprise => [qw(json documents attestation_fiscale cibtp urssaf inpi_rne_extrait
-		inpi_rne_beneficiaires inpi_rne_actes gip_mds fichiers ip)],
-	marche_travail => ['appels'],
-	particulier => [qw(json ip)]);
-
 my %paths = (
 	marche_inclusion => '/api',
 	data_inclusion => '/api/v1',
@@ -363,9 +355,9 @@ sub create_apis
 		  unless $api eq 'marche_travail';
 		$options .= ", recipient '00000900100017'"
 		  if $api =~ /^(?:entreprise|particulier)$/;
-		$options .= ", limits '"
-		  . join(', ', map { "$_=10000/1s" } @{ $generous{$api} }) . "'"
-		  if $generous{$api};
+		# limits that slow no test
+		my $limits = qx(@{[ python() ]} @{[ root() ]}/test/stub/generous_limits.py $api);
+		$options .= ", limits '$limits'" if $limits ne '';
 		if ($api eq 'marche_travail')
 		{
 			$options .= ", token_url '$url/$api/connexion/oauth2/access_token"
