@@ -13,14 +13,8 @@ use Time::HiRes 'time';
 binmode STDOUT, ':utf8';
 $| = 1;
 
-# Requests of a way that the API knows: recorded ones, then made-up ones.
-sub known_requests
-{
-	my ($way) = @_;
-	my @known = grep { $_->{status} == 200 && !@{ $_->{flags} // [] } && grep { $_ == $way } ways_for($_) }
-	  grep { $_->{api} eq $way->{api} } exchanges();
-	return map { asked_of($way, $_) } sort { ($b->{recorded} // 0) <=> ($a->{recorded} // 0) } @known;
-}
+# Exchanges, those that the staging knows before made-up ones.
+sub recorded_first { return sort { ($b->{recorded} // 0) <=> ($a->{recorded} // 0) } exchanges(); }
 
 # The first way of a table that can be asked for, with its condition.
 sub query_of
@@ -28,7 +22,7 @@ sub query_of
 	my ($api, $table) = @_;
 	for my $way (grep { $_->{table} == $table && !$_->{lookup} } ways_of($api))
 	{
-		my @sources = known_requests($way);
+		my @sources = known_requests($way, \&recorded_first);
 		next if ($way->{route}{auth} // {})->{setting};
 		my $request = request_for($way, [], @sources) // next;
 		my ($condition) = conditions_for($way, $request, loosely => 1);

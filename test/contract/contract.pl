@@ -37,7 +37,7 @@ my @wrong_examples = (
 	[ qr{^entreprise /privileges$}, qr/^HV00M$/, 'the document gives the privileges neither a schema nor an example' ]);
 
 my $json = JSON::PP->new->utf8->allow_nonref;
-my $http = HTTP::Tiny->new(timeout => $ApigouvTest::PATIENCE, proxy => undef, http_proxy => undef);
+my $http = HTTP::Tiny->new(timeout => $ApigouvTest::PATIENCE, keep_alive => 0, proxy => undef, http_proxy => undef);
 my (%asked, %judged, %excused, %unread, @unasked, @undocumented);
 my $began = time();
 my $node = new_cluster('contract');
@@ -67,15 +67,6 @@ sub start_prism
 sub front_log { return @{ $json->decode($http->get("$front/_front")->{content}) }; }
 
 # ---- queries ----
-
-# Requests of the exchanges of a way's operation, made-up ones first.
-sub known_requests
-{
-	my ($way) = @_;
-	return map { asked_of($way, $_) }
-	  grep { $_->{status} == 200 && grep { $_ == $way } ways_for($_) }
-	  grep { $_->{api} eq $way->{api} } exchanges();
-}
 
 # Is this violation, or this error, one that is known?
 sub known

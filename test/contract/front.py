@@ -24,6 +24,7 @@ LEFT_OUT = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "connec
 
 class Front(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1                  # header and body in one piece: the second of two waits for an acknowledgement
     target = None
     totals = []
     log = []

@@ -198,6 +198,7 @@ sub step
 		my @date = $text =~ /^(\d{4})-(\d\d)-(\d\d)$/ or return ();
 		return 0 + $date[$part];
 	}
+	die "step $word is not known here" unless $word =~ /^periode_/;
 	return $text;
 }
 
@@ -304,7 +305,7 @@ sub takes
 sub some_value
 {
 	my ($way, $parameter) = @_;
-	my @candidates = (@{ $parameter->{values} // [] }, qw(true 35 35238 53 2004 1 0.5 2004-05-06 2024 A1203 exemple),
+	my @candidates = (@{ $parameter->{values} // [] }, qw(true 35 35238 53 2004 1 0.5 2004-05-06 2024 A1203 M exemple),
 		$ApigouvFiles::SIRET, $ApigouvFiles::SIREN);
 	for my $step (grep { /^map / } @{ $parameter->{steps} // [] })
 	{

@@ -17,7 +17,7 @@ use Exporter 'import';
 use File::Basename qw(basename dirname);
 use JSON::PP;
 
-our @EXPORT = qw(exchanges others_of ways_for asked_of path_of prefix_of whole parameters_sent decoded_query);
+our @EXPORT = qw(exchanges known_requests others_of ways_for asked_of path_of prefix_of whole parameters_sent decoded_query);
 
 my $json = JSON::PP->new->utf8->allow_nonref;
 my $found;
@@ -139,6 +139,25 @@ sub ways_for
 		}
 		else { operation_fits($way, $exchange); }
 	} ways_of($exchange->{api});
+}
+
+# What was asked in the exchanges of a way's operation that gave rows, as this
+# way names it.  of: which exchanges, looked through once for all ways.
+my (%of_way, %known);
+
+sub known_requests
+{
+	my ($way, $of) = @_;
+	$of //= \&exchanges;
+	if (!$of_way{$of})
+	{
+		$of_way{$of} = {};
+		for my $exchange (grep { $_->{status} == 200 && !@{ $_->{flags} // [] } } $of->())
+		{
+			push @{ $of_way{$of}{ 0 + $_ } }, $exchange for ways_for($exchange);
+		}
+	}
+	return @{ $known{$of}{ 0 + $way } //= [ map { asked_of($way, $_) } @{ $of_way{$of}{ 0 + $way } // [] } ] };
 }
 
 # The parameters of an exchange as this way names them: those of its path, its

@@ -56,10 +56,12 @@ our $REQUEST_ID = qr/ X-Request-Id: 0{8}(?:-0{4}){3}-[0-9a-f]{12}\.$/;
 # The number of the requests that give_entreprise answers.
 my $ENTREPRISE_ID = '6f9b2f4e-3f0d-4d6c-8a55-000000000001';
 
+# A connection for each: on one that is kept, a body that is sent after its
+# header waits 40 ms for the header's acknowledgement.
 my $http = HTTP::Tiny->new(
 	proxy => undef,
 	http_proxy => undef,
-	keep_alive => 1,
+	keep_alive => 0,
 	timeout => $PATIENCE);
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my ($stub_url, %tokens, @processes, @raw_servers);

@@ -45,8 +45,7 @@ $session->query("SET apigouv_fdw.france_connect_token = '" . token('france_conne
 sub keys_of
 {
 	my ($way) = @_;
-	my @sources = map { asked_of($way, $_) }
-	  grep { $_->{status} == 200 && grep { $_ == $way } ways_for($_) } grep { $_->{api} eq $way->{api} } exchanges_of_ours();
+	my @sources = known_requests($way, \&exchanges_of_ours);
 	my @numbers = ({ siret => $ApigouvTest::SIRET, siren => $ApigouvTest::SIREN, codeTypeTerritoire => 'REG',
 		codeTerritoire => '53', codeTypeActivite => 'ROME', codeActivite => 'D1102' });
 	my $request = request_for($way, [], @sources ? @sources : @numbers) // return undef;
@@ -62,10 +61,11 @@ sub exchanges_of_ours
 	return @$ours;
 }
 
+# Lists of objects are left out too: some APIs give them in any order.
 sub columns_of
 {
 	my ($way) = @_;
-	return grep { !$volatile{$_} } map { $_->{name} } @{ $way->{table}{columns} };
+	return grep { !$volatile{$_} } map { $_->{name} } grep { $_->{type} ne 'jsonb' } @{ $way->{table}{columns} };
 }
 
 # A local copy of what the keys give, and its rows.
@@ -92,23 +92,6 @@ sub rows
 	return [ map { $json->decode(Encode::encode('UTF-8', $_)) } split /\n/, $result->{out} ];
 }
 
-# A value whose lists are in one order: some APIs' have none.
-sub ordered
-{
-	my ($value) = @_;
-	return [ map { $_->[1] } sort { $a->[0] cmp $b->[0] } map { [ $json->encode($_), $_ ] } map { ordered($_) } @$value ]
-	  if ref $value eq 'ARRAY';
-	return { map { $_ => ordered($value->{$_}) } keys %$value } if ref $value eq 'HASH';
-	return $value;
-}
-
-# The lines of a result, each a row, as one text to compare.
-sub comparable
-{
-	my ($lines) = @_;
-	return join "\n", sort map { $json->encode(ordered($json->decode(Encode::encode('UTF-8', $_)))) } split /\n/, $lines;
-}
-
 # Rows as one text, and the requests that were sent for them.
 sub asked
 {
@@ -118,7 +101,7 @@ sub asked
 	my $result = $session->query("SET apigouv_fdw.enable_pushdown = $pushdown; SELECT to_jsonb(t) FROM "
 		  . "(SELECT $list FROM $way->{api}.$way->{table}{table} WHERE $condition) t ORDER BY 1");
 	my @requests = grep { $_->{path} !~ m{^/connexion/} } requests(api => $way->{api});
-	return (defined $result->{sqlstate} ? "error $result->{sqlstate}" : comparable($result->{out}), @requests);
+	return (defined $result->{sqlstate} ? "error $result->{sqlstate}" : $result->{out}, @requests);
 }
 
 # ---- values to try ----
@@ -197,7 +180,7 @@ sub try_filter
 		push @wrong, 'it was sent without push-down' if grep { sent_values($way, $_, $parameter) } @without;
 		push @wrong, 'other rows without push-down' if $with ne $without;
 		my $local = $session->query("SELECT to_jsonb(t) FROM $copy->{name} t WHERE $condition ORDER BY 1");
-		push @wrong, 'other rows than a local table' if defined $local->{sqlstate} || $with ne comparable($local->{out});
+		push @wrong, 'other rows than a local table' if defined $local->{sqlstate} || $with ne $local->{out};
 		$count{'of them with rows'}++ if length $with;
 	}
 	$count{'filters, values'}++;
@@ -242,7 +225,7 @@ sub local_columns
 {
 	my ($table, @ways) = @_;
 	my %taken = map { $_ => 1 } map { @{ $_->{closed} }, keys %{ $_->{route}{constants} // {} },
-		map { $_->{column} // () } @{ $_->{parameters} } } @ways;
+		map { ($_->{column} // (), @{ $_->{unless_read} // [] }) } @{ $_->{parameters} } } @ways;
 	my @columns = grep { !$taken{ $_->{name} } && !$volatile{ $_->{name} } } @{ $table->{columns} };
 	my ($way, $keys) = map { my $keys = keys_of($_); defined $keys && !$_->{lookup} ? ($_, $keys) : () } @ways;
 	if (!defined $way)
