@@ -256,12 +256,15 @@ apigouv_failure_not_object(const ApigouvScanState *state, ApigouvTask *task,
 /*
  * apigouv_failure_no_rows
  *		Raise the error of a reply that lacks the place of its rows.
+ *
+ * A list that a scope hides is no empty list.
  */
 void
 apigouv_failure_no_rows(const ApigouvScanState *state, ApigouvTask *task,
 						const ApigouvPage *page)
 {
 	const ApigouvTransfer *transfer = page->reply->transfer;
+	const ApigouvRoute *route = task->sroute->route;
 	KeyContext	context;
 
 	begin_error(state, task, page, &context);
@@ -269,8 +272,12 @@ apigouv_failure_no_rows(const ApigouvScanState *state, ApigouvTask *task,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
 			 errmsg("response of foreign server \"%s\" has no \"%s\"",
 					state->options->server_name,
-					task->sroute->route->rows_path),
+					route->rows_path),
 			 transfer->request_id[0]
 			 ? errdetail("X-Request-Id: %s.", apigouv_reply_request_id(transfer))
+			 : 0,
+			 route->nscopes > 0
+			 ? errhint("The API may hide it from a token without its scope: %s.",
+					   apigouv_reply_scopes(route))
 			 : 0));
 }

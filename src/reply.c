@@ -430,9 +430,9 @@ raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 							  transfer->attempts)));
 }
 
-/* One of several scopes, as a list for people. */
-static char *
-list_scopes(const ApigouvRoute *route)
+/* The scopes of which a route needs one, as a list for people. */
+char *
+apigouv_reply_scopes(const ApigouvRoute *route)
 {
 	StringInfoData buf;
 
@@ -471,7 +471,7 @@ engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
 								role ? role : "?", options->server_name);
 			return psprintf("The token in the user mapping of role \"%s\" on foreign server \"%s\" needs one of the scopes %s.",
 							role ? role : "?", options->server_name,
-							list_scopes(route));
+							apigouv_reply_scopes(route));
 		case APIGOUV_REPLY_QUOTA:
 		case APIGOUV_REPLY_UNAVAILABLE:
 			wait_s = asked_wait_s(transfer, judgement);

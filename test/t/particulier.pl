@@ -172,7 +172,8 @@ is( $session->value("SELECT string_agg(concat_ws(',', est_inscrit, code_commune,
 	't;f', 'and members of the elements of a list');
 refuses($session, 'SELECT count(*) FROM particulier_quotient_familial_identite_enfants WHERE ' . is_person(), {
 	sqlstate => 'HV021',
-	message => 'response of foreign server "particulier" has no "data.enfants[]"' }, 'no right to a list is not an empty list');
+	message => 'response of foreign server "particulier" has no "data.enfants[]"',
+	hint => 'The API may hide it from a token without its scope: "cnaf_enfants".' }, 'no right to a list is not an empty list');
 as_token('particulier_sans_scope');
 refuses($session, $qf . is_person(), {
 	sqlstate => '42501',
