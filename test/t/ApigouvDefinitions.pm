@@ -190,7 +190,7 @@ sub step
 	if ($word eq 'map')
 	{
 		my ($list, $from, $to) = split / /, $rest;
-		return map { $_->{$to} } grep { ($_->{$from} // '') eq $text } shared_list($list);
+		return grep { defined } map { $_->{$to} } grep { ($_->{$from} // '') eq $text } shared_list($list);
 	}
 	return length $text < $rest ? '0' x ($rest - length $text) . $text : $text if $word eq 'pad';
 	if (my ($part) = grep { $word eq (qw(year month day))[$_] } 0 .. 2)
