@@ -4,7 +4,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" apigouv_fdw
 MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
-	admit apidef apidef_column apidef_document apidef_field apidef_read \
+	admit advance apidef apidef_column apidef_document apidef_field apidef_read \
 	apidef_request apidef_rows apigouv_fdw ask attempt binding budget \
 	cache_purge catalogue clock comment ddl document explain failure fetch \
 	flight functions header http import json kept ledger limit option page \

@@ -8,9 +8,7 @@
  * when the query may stop early.  Replies in pages are decoded as their
  * bytes arrive; others once they are whole, since they are small.
  *
- * What a reply means is decided by reply.c.  A source of a union that is
- * refused or unavailable gives a row that says so; a key of another table
- * does with on_failure = row; everything else is an error.
+ * Not here: what a reply means, and which tasks are begun (advance.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -26,295 +24,6 @@
 #include "scan_state.h"
 #include "texthash.h"
 #include "value.h"
-
-/* ---- beginning ---- */
-
-/* Let a task give one row that no reply holds. */
-static void
-make_row(ApigouvTask *task, const ApigouvSettings *first,
-		 const ApigouvSettings *second, char *error,
-		 const ApigouvTransfer *from)
-{
-	task->state = APIGOUV_TASK_MADE_ROW;
-	task->made[0] = first;
-	task->made[1] = second;
-	task->made_error = error;
-	task->made_from = unconstify(ApigouvTransfer *, from);
-}
-
-/* Begin the pages of a task whose values are all known. */
-static void
-begin_reading(ApigouvScanState *state, ApigouvTask *task)
-{
-	ApigouvPage page = {0};
-
-	apigouv_page_first(state, task, &page);
-	apigouv_ask_queue(state, task, &page);
-	task->state = APIGOUV_TASK_READING;
-}
-
-/* Begin a task: send its first request, if it needs one. */
-static void
-begin_task(ApigouvScanState *state, ApigouvTask *task)
-{
-	const ApigouvRoute *route = task->sroute->route;
-
-	if (!apigouv_ask_is_entitled(state, route))
-		make_row(task, &route->not_entitled, NULL, NULL, NULL);
-	else if (route->lookup.path != NULL && task->lookup.reply == NULL)
-	{
-		apigouv_ask_page(state, task, &task->lookup, true);
-		task->state = APIGOUV_TASK_LOOKUP;
-	}
-	else
-		begin_reading(state, task);
-}
-
-/* ---- replies that hold no rows to decode ---- */
-
-/* Count what a transfer cost, once. */
-static void
-count_page(ApigouvScanState *state, ApigouvPage *page)
-{
-	if (page->counted)
-		return;
-	page->counted = true;
-	if (!page->begun)
-		state->counts.pages++;
-	if (page->ours)
-	{
-		state->counts.attempts += page->reply->transfer->attempts;
-		state->counts.bytes += page->reply->transfer->bytes;
-	}
-}
-
-/* Does a failed key of this table give a row instead of an error? */
-static bool
-failure_gives_row(const ApigouvScanState *state, const ApigouvRoute *route,
-				  ApigouvVerdict verdict)
-{
-	if (verdict == APIGOUV_REPLY_TOKEN || verdict == APIGOUV_REPLY_QUOTA)
-		return false;
-	if (state->options->table->is_union)
-		return verdict != APIGOUV_REPLY_ERROR ||
-			apigouv_on_failure == APIGOUV_ON_FAILURE_ROW;
-	return verdict != APIGOUV_REPLY_REFUSED && route->keyed &&
-		apigouv_on_failure == APIGOUV_ON_FAILURE_ROW;
-}
-
-/*
- * settle
- *		Do what the verdict on a page says, but for decoding rows.
- *
- * Raises the error that the verdict stands for; the reply is then forgotten,
- * so that a retry within the transaction asks again.
- */
-static void
-settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
-{
-	const ApigouvTransfer *transfer = page->reply->transfer;
-	const ApigouvRoute *route = task->sroute->route;
-	const ApigouvJudgement *judgement = &task->judgement;
-	const ApigouvSettings *set = judgement->rule ? &judgement->rule->set
-	: NULL;
-
-	switch (judgement->verdict)
-	{
-		case APIGOUV_REPLY_NO_ROW:
-			apigouv_ask_confirm(state, page);
-			if (state->options->table->is_union)
-				make_row(task, set, &route->none, NULL, transfer);
-			else
-				task->state = APIGOUV_TASK_DONE;
-			return;
-		case APIGOUV_REPLY_ROW:
-			apigouv_ask_confirm(state, page);
-			make_row(task, set, NULL, NULL, transfer);
-			return;
-		default:
-			break;
-	}
-	if (!failure_gives_row(state, route, judgement->verdict))
-		apigouv_failure_raise(state, task, page, transfer);
-	if (!state->options->table->is_union)
-		state->counts.failed++;
-	make_row(task, set, &route->failed,
-			 apigouv_reply_describe(transfer, judgement), transfer);
-}
-
-/* Can a refused access token be replaced, for this reply? */
-static bool
-is_renewable(const ApigouvReply *reply)
-{
-	return reply->token_generation != 0 && !reply->renewed;
-}
-
-/* Ask for a page again, with a new access token. */
-static void
-renew_page(ApigouvScanState *state, ApigouvPage *page)
-{
-	count_page(state, page);
-	page->counted = false;
-	apigouv_cache_renew(page->reply, state->options, state->userid,
-						apigouv_ask_secrets(state, page->reply->route),
-						&page->built);
-}
-
-/*
- * renew_ahead
- *		The same before a task's turn to be read.
- *
- * When a token ends, everything in flight is refused: what is begun ahead
- * must travel together again, not one after the other.
- */
-static void
-renew_ahead(ApigouvScanState *state, ApigouvTask *task)
-{
-	ApigouvPage *page = task->pages != NIL ? linitial(task->pages) : NULL;
-	ApigouvJudgement judgement;
-
-	if (page == NULL || !is_renewable(page->reply) ||
-		page->reply->transfer->state != APIGOUV_TRANSFER_ENDED)
-		return;
-	apigouv_reply_judge(state->options->api, task->sroute->route,
-						page->reply->transfer, true, &judgement);
-	if (judgement.verdict == APIGOUV_REPLY_TOKEN)
-		renew_page(state, page);
-}
-
-/*
- * judge
- *		Judge the ended transfer of a page; true when it holds rows.
- *
- * A reply that refuses an access token is asked again once with a new one:
- * then the transfer is under way again, and false is returned with the task
- * unchanged.
- */
-static bool
-judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
-{
-	ApigouvReply *reply = page->reply;
-
-	apigouv_reply_judge(state->options->api, task->sroute->route,
-						reply->transfer, true, &task->judgement);
-	if (task->judgement.verdict == APIGOUV_REPLY_ROWS)
-		return true;
-	if (task->judgement.verdict == APIGOUV_REPLY_TOKEN && is_renewable(reply))
-	{
-		renew_page(state, page);
-		return false;
-	}
-	count_page(state, page);
-	settle(state, task, page);
-	return false;
-}
-
-/* ---- replies that cannot be read ---- */
-
-/*
- * refuse_body
- *		Do what a reply that cannot be decoded deserves.
- *
- * Raises an error; but something that is not JSON, such as the page of a
- * gateway, is a failure of this key or source alone, and gives the row that
- * other failures give.  why: static text; offset: where.
- */
-static void
-refuse_body(ApigouvScanState *state, ApigouvTask *task,
-			ApigouvPage *page, const char *why, size_t offset)
-{
-	const ApigouvTransfer *transfer = page->reply->transfer;
-	const ApigouvRoute *route = task->sroute->route;
-	ApigouvValue document;
-	const char *error;
-	bool		is_json = transfer->body != NULL &&
-	apigouv_value_parse(transfer->body, transfer->body_len, &document,
-						&error);
-
-	if (is_json || task->emitted > 0 ||
-		!failure_gives_row(state, route, APIGOUV_REPLY_UNAVAILABLE))
-		apigouv_failure_unreadable(state, task, page, is_json, why, offset);
-	count_page(state, page);
-	if (!state->options->table->is_union)
-		state->counts.failed++;
-	task->judgement.verdict = APIGOUV_REPLY_UNAVAILABLE;
-	make_row(task, NULL, &route->failed,
-			 MemoryContextStrdup(state->batch_cxt,
-								 psprintf("could not read the response: %s",
-										  why)), transfer);
-}
-
-/* ---- lookups ---- */
-
-/* Put the value that a lookup found where the route wants it. */
-static void
-use_lookup(ApigouvScanState *state, ApigouvTask *task)
-{
-	const ApigouvRoute *route = task->sroute->route;
-	const ApigouvTransfer *transfer = task->lookup.reply->transfer;
-	ApigouvValue document;
-	ApigouvValue found;
-	const char *error;
-
-	if (!apigouv_value_parse(transfer->body ? transfer->body : "",
-							 transfer->body_len, &document, &error))
-	{
-		refuse_body(state, task, &task->lookup, error, 0);
-		return;
-	}
-	found = apigouv_value_get(&document, route->lookup.value_path);
-	if (found.kind != APIGOUV_STRING && found.kind != APIGOUV_NUMBER)
-	{
-		task->judgement.verdict = APIGOUV_REPLY_NO_ROW;
-		task->judgement.rule = NULL;
-		settle(state, task, &task->lookup);
-		return;
-	}
-	for (int i = 0; i < route->nparams; i++)
-	{
-		if (strcmp(route->params[i].name, route->lookup.gives) == 0)
-			task->wires[i] = list_make1(apigouv_value_cstring(&found));
-	}
-	apigouv_ask_confirm(state, &task->lookup);
-	apigouv_cache_unpin(task->lookup.hold);
-	apigouv_task_echo_names(state, task);
-	begin_reading(state, task);
-}
-
-/* Move a task whose lookup may have ended. */
-static void
-advance_lookup(ApigouvScanState *state, ApigouvTask *task)
-{
-	if (task->lookup.reply->transfer->state != APIGOUV_TRANSFER_ENDED)
-		return;
-	apigouv_cache_pin(task->lookup.hold);
-	if (judge(state, task, &task->lookup))
-	{
-		count_page(state, &task->lookup);
-		use_lookup(state, task);
-	}
-}
-
-/* Begin the tasks of the window, move their lookups, renew their tokens. */
-static void
-advance_window(ApigouvScanState *state)
-{
-	MemoryContext old = MemoryContextSwitchTo(state->batch_cxt);
-	int			last = Min(state->ntasks, state->current + state->window);
-
-	for (int i = state->current; i < last; i++)
-	{
-		ApigouvTask *task = &state->tasks[i];
-
-		if (task->state == APIGOUV_TASK_NEW)
-			begin_task(state, task);
-		if (task->state == APIGOUV_TASK_LOOKUP)
-			advance_lookup(state, task);
-		else if (task->state == APIGOUV_TASK_READING)
-			renew_ahead(state, task);
-	}
-	MemoryContextSwitchTo(old);
-}
 
 /* ---- rows ---- */
 
@@ -393,7 +102,7 @@ read_envelope(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	if (result != APIGOUV_ROW_ERROR)
 		return true;
 	why = apigouv_unnest_error(stream, &offset);
-	refuse_body(state, task, page, why, offset);
+	apigouv_advance_refuse_body(state, task, page, why, offset);
 	return false;
 }
 
@@ -627,7 +336,7 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	int64		total = announced_total(task, reader, transfer);
 	MemoryContext old;
 
-	count_page(state, page);
+	apigouv_advance_count(state, page);
 	/* some elements may have had no row */
 	task->page_rows = (int) apigouv_unnest_position(task->stream,
 													outermost(reader));
@@ -640,7 +349,7 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 		route->paging.style == APIGOUV_PAGING_NONE)
 	{
 		share_read(state, task);
-		make_row(task, &route->none, NULL, NULL, transfer);
+		apigouv_advance_make_row(task, &route->none, NULL, NULL, transfer);
 		return;
 	}
 
@@ -678,7 +387,7 @@ wait_for(ApigouvScanState *state, const ApigouvPage *page, size_t seen,
 	{
 		apigouv_http_pump(-1);
 		apigouv_cache_trim();
-		advance_window(state);
+		apigouv_advance_window(state);
 	}
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 		apigouv_http_wait(reply->transfer, seen);
@@ -753,7 +462,7 @@ gather_groups(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	why = apigouv_unnest_error(task->stream, &offset);
 	apigouv_pivot_free(task->pivot);
 	task->pivot = NULL;
-	refuse_body(state, task, page, why, offset);
+	apigouv_advance_refuse_body(state, task, page, why, offset);
 	return false;
 }
 
@@ -814,7 +523,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 		if (transfer->state == APIGOUV_TRANSFER_ENDED)
 		{
 			MemoryContext old = MemoryContextSwitchTo(state->batch_cxt);
-			bool		rows = judge(state, task, page);
+			bool		rows = apigouv_advance_judge(state, task, page);
 
 			MemoryContextSwitchTo(old);
 			if (!rows)
@@ -839,7 +548,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			transfer->failure != APIGOUV_FAILURE_NONE)
 		{
 			/* lost while its rows were being returned */
-			(void) judge(state, task, page);
+			(void) apigouv_advance_judge(state, task, page);
 			return false;
 		}
 		complete = transfer->state == APIGOUV_TRANSFER_ENDED;
@@ -868,7 +577,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 				return false;
 			case APIGOUV_ROW_ERROR:
 				why = apigouv_unnest_error(task->stream, &offset);
-				refuse_body(state, task, page, why, offset);
+				apigouv_advance_refuse_body(state, task, page, why, offset);
 				return false;
 		}
 	}
@@ -924,11 +633,11 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 		switch (task->state)
 		{
 			case APIGOUV_TASK_NEW:
-				advance_window(state);
+				apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_LOOKUP:
 				wait_for(state, &task->lookup, SIZE_MAX, false);
-				advance_window(state);
+				apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_READING:
 				given = read_page(state, task, slot);
@@ -942,7 +651,7 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				if (state->may_stop_early)
 					state->window = Min(state->window * 2,
 										state->options->max_concurrency * 2);
-				advance_window(state);
+				apigouv_advance_window(state);
 				break;
 		}
 		if (given)

@@ -163,6 +163,21 @@ extern int	apigouv_ask_count_new(ApigouvScanState *state,
 								  const ApigouvTask *task,
 								  struct HTAB *counted);
 
+/* advance.c */
+extern void apigouv_advance_make_row(ApigouvTask *task,
+									 const ApigouvSettings *first,
+									 const ApigouvSettings *second,
+									 char *error,
+									 const ApigouvTransfer *from);
+extern void apigouv_advance_count(ApigouvScanState *state,
+								  ApigouvPage *page);
+extern bool apigouv_advance_judge(ApigouvScanState *state,
+								  ApigouvTask *task, ApigouvPage *page);
+extern void apigouv_advance_refuse_body(ApigouvScanState *state,
+										ApigouvTask *task, ApigouvPage *page,
+										const char *why, size_t offset);
+extern void apigouv_advance_window(ApigouvScanState *state);
+
 /* fetch.c */
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
 extern void apigouv_fetch_stop(ApigouvScanState *state);
