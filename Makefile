@@ -6,7 +6,7 @@ MODULE_big = apigouv_fdw
 OBJS = $(patsubst %,src/%.o, \
 	admit advance apidef apidef_column apidef_document apidef_field apidef_read \
 	apidef_request apidef_rows apigouv_fdw ask attempt binding budget \
-	cache_purge catalogue clock comment ddl document explain failure fetch \
+	cache_purge catalogue clock comment cost ddl document explain failure fetch \
 	flight functions header http import json kept ledger limit option page \
 	pivot plan qual quota quota_view redact reply reply_body request route \
 	rowstream rowvalue scan shared_cache shared_name spill stats steps \

@@ -12,9 +12,7 @@
  * path.  It gets one that is dearer than any other, disabled ones included;
  * executing it is an error that names the column.
  *
- * What costs is the request: a round trip to the API.  One unit of cost is
- * a page read from disk, as everywhere; request_cost says how many of them a
- * request is worth, and a row that travels costs one row_cost.
+ * Not here: what a request and a row cost (cost.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -35,15 +33,8 @@
 
 #include "apigouv_fdw.h"
 #include "compat.h"
+#include "cost.h"
 #include "route.h"
-
-/*
- * Cost of one row of a list: the API's work, its way here, parsing.  About
- * 0.2 ms where a request of cost 200 takes 100 ms.  These costs stand for
- * waiting, which is why they are not higher: a list of some ten thousand rows
- * would start the server's JIT compiler for nothing.
- */
-#define ROW_COST 0.4
 
 /*
  * Cost of a path that must lose against any other, disabled ones and joins
@@ -65,6 +56,7 @@ typedef struct PathPlan
 								 * replace it at execution */
 	List	   *constant_quals; /* of ApigouvQual */
 	double		requests;
+	Cost		cost;			/* of the requests and their rows */
 	const char *missing;		/* key column without a value, or NULL */
 } PathPlan;
 
@@ -232,18 +224,6 @@ apigouvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 	set_baserel_size_estimates(root, baserel);
 }
 
-/* Cost of a number of requests that bring a number of rows. */
-static Cost
-cost_of(const ApigouvOptions *options, double requests, double rows)
-{
-	Cost		cost = 0;
-
-	if (requests > 0)
-		cost = options->request_cost *
-			(1 + (requests - 1) / options->max_concurrency);
-	return cost + rows * ROW_COST;
-}
-
 /* Conditions on columns that are constant within a route of a union. */
 static List *
 constant_quals(const ApigouvRelInfo *info, Relids outer)
@@ -264,6 +244,18 @@ constant_quals(const ApigouvRelInfo *info, Relids outer)
 	return result;
 }
 
+/* Count what a route of a plan costs. */
+static void
+add_cost(PathPlan *plan, const ApigouvOptions *options,
+		 const ApigouvRouteMatch *match, double requests)
+{
+	const ApigouvRoute *route = &options->table->routes[match->route];
+
+	plan->requests += requests;
+	plan->cost += apigouv_cost_requests(options, route, requests) +
+		apigouv_cost_rows(options, route, match->rows);
+}
+
 /* Add the path of a plan. */
 static void
 add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
@@ -277,7 +269,7 @@ add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
 	if (!bms_is_empty(outer))
 		rows = get_baserel_parampathinfo(root, rel, outer)->ppi_rows;
 	startup = plan->requests > 0 ? info->options->request_cost : 0;
-	total = cost_of(info->options, plan->requests, rows_sent) +
+	total = plan->cost +
 		rows_sent * (cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
 		rel->baserestrictcost.startup;
 	if (plan->missing != NULL)
@@ -350,8 +342,8 @@ add_union_path(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 			continue;
 		}
 		source = table->routes[i].source;
-		plan->requests += match->requests +
-			lookups_of(table, plan->routes, match);
+		add_cost(plan, info->options, match, match->requests +
+				 lookups_of(table, plan->routes, match));
 		plan->routes = lappend(plan->routes, match);
 		rows += match->rows;
 		used = bms_add_members(used, match->outer);
@@ -397,7 +389,8 @@ add_route_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 		plan = palloc0(sizeof(PathPlan));
 		plan->routes = list_concat(list_make1(match),
 								   list_delete_ptr(list_copy(usable), match));
-		plan->requests = match->requests + match->lookups;
+		add_cost(plan, info->options, match,
+				 match->requests + match->lookups);
 		add_one_path(root, rel, plan, match->rows, outer);
 		added = true;
 	}
