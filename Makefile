@@ -4,10 +4,11 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" apigouv_fdw
 MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
-	admit advance apidef apidef_column apidef_document apidef_field apidef_read \
-	apidef_request apidef_rows apigouv_fdw ask attempt binding budget \
-	cache_purge catalogue clock comment cost ddl document explain failure fetch \
-	flight functions header http import json kept ledger limit option page \
+	admit advance ahead apidef apidef_column apidef_document apidef_field \
+	apidef_read apidef_request apidef_rows apigouv_fdw ask attempt binding \
+	budget cache_purge catalogue clock comment cost ddl document explain \
+	failure fetch flight functions header http import json kept ledger \
+	limit lookup_join lookup_scan option page \
 	pivot plan qual quota quota_view redact reply reply_body request route \
 	rowstream rowvalue scan shared_cache shared_name spill stats steps \
 	task token tuple unnest url value xact_cache)

@@ -11,6 +11,9 @@
  * refused or unavailable gives a row that says so; a key of another table
  * does with on_failure = row; everything else is an error.
  *
+ * A scan that is_ahead begins tasks for a row that may never be asked for: it
+ * raises no error about a reply, and leaves it to the scan that takes over.
+ *
  * Not here: the rows of a reply (fetch.c), which pages follow (page.c).
  *
  *-------------------------------------------------------------------------
@@ -19,6 +22,7 @@
 
 #include "utils/memutils.h"
 
+#include "budget.h"
 #include "messages.h"
 #include "scan_state.h"
 #include "value.h"
@@ -55,6 +59,8 @@ begin_task(ApigouvScanState *state, ApigouvTask *task)
 {
 	const ApigouvRoute *route = task->sroute->route;
 
+	if (state->is_ahead && apigouv_budget_is_spent(state))
+		return;					/* the error is for the scan to raise */
 	if (!apigouv_ask_is_entitled(state, route))
 		apigouv_advance_make_row(task, &route->not_entitled, NULL, NULL, NULL);
 	else if (route->lookup.path != NULL && task->lookup.reply == NULL)
@@ -119,7 +125,8 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 		case APIGOUV_REPLY_NO_ROW:
 			apigouv_ask_confirm(state, page);
 			if (state->options->table->is_union)
-				apigouv_advance_make_row(task, set, &route->none, NULL, transfer);
+				apigouv_advance_make_row(task, set, &route->none, NULL,
+										 transfer);
 			else
 				task->state = APIGOUV_TASK_DONE;
 			return;
@@ -130,12 +137,15 @@ settle(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 		default:
 			break;
 	}
+	if (state->is_ahead)
+		return;					/* it is told when its row's turn comes */
 	if (!failure_gives_row(state, route, judgement->verdict))
 		apigouv_failure_raise(state, task, page, transfer);
 	if (!state->options->table->is_union)
 		state->counts.failed++;
 	apigouv_advance_make_row(task, set, &route->failed,
-							 apigouv_reply_describe(transfer, judgement), transfer);
+							 apigouv_reply_describe(transfer, judgement),
+							 transfer);
 }
 
 /* Can a refused access token be replaced, for this reply? */
@@ -187,7 +197,8 @@ renew_ahead(ApigouvScanState *state, ApigouvTask *task)
  * unchanged.
  */
 bool
-apigouv_advance_judge(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
+apigouv_advance_judge(ApigouvScanState *state, ApigouvTask *task,
+					  ApigouvPage *page)
 {
 	ApigouvReply *reply = page->reply;
 
@@ -223,10 +234,13 @@ apigouv_advance_refuse_body(ApigouvScanState *state, ApigouvTask *task,
 	const ApigouvRoute *route = task->sroute->route;
 	ApigouvValue document;
 	const char *error;
-	bool		is_json = transfer->body != NULL &&
-	apigouv_value_parse(transfer->body, transfer->body_len, &document,
-						&error);
+	bool		is_json;
 
+	if (state->is_ahead)
+		return;					/* as above */
+	is_json = transfer->body != NULL &&
+		apigouv_value_parse(transfer->body, transfer->body_len, &document,
+							&error);
 	if (is_json || task->emitted > 0 ||
 		!failure_gives_row(state, route, APIGOUV_REPLY_UNAVAILABLE))
 		apigouv_failure_unreadable(state, task, page, is_json, why, offset);
@@ -234,10 +248,10 @@ apigouv_advance_refuse_body(ApigouvScanState *state, ApigouvTask *task,
 	if (!state->options->table->is_union)
 		state->counts.failed++;
 	task->judgement.verdict = APIGOUV_REPLY_UNAVAILABLE;
+	why = psprintf("could not read the response: %s", why);
 	apigouv_advance_make_row(task, NULL, &route->failed,
-							 MemoryContextStrdup(state->batch_cxt,
-												 psprintf("could not read the response: %s",
-														  why)), transfer);
+							 MemoryContextStrdup(state->batch_cxt, why),
+							 transfer);
 }
 
 /* ---- lookups ---- */
@@ -281,7 +295,8 @@ use_lookup(ApigouvScanState *state, ApigouvTask *task)
 static void
 advance_lookup(ApigouvScanState *state, ApigouvTask *task)
 {
-	if (task->lookup.reply->transfer->state != APIGOUV_TRANSFER_ENDED)
+	if (task->lookup.reply->transfer->state != APIGOUV_TRANSFER_ENDED ||
+		(state->is_ahead && apigouv_budget_is_spent(state)))
 		return;
 	apigouv_cache_pin(task->lookup.hold);
 	if (apigouv_advance_judge(state, task, &task->lookup))

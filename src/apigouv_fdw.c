@@ -21,6 +21,7 @@
 #include "budget.h"
 #include "compat.h"
 #include "ledger.h"
+#include "lookup_join.h"
 #include "messages.h"
 #include "redact.h"
 #include "stats.h"
@@ -158,6 +159,10 @@ define_engine(void)
 							 "For proofs and diagnosis: keys are sent in any case.",
 							 &apigouv_enable_pushdown, true, PGC_USERSET, 0,
 							 NULL, NULL, NULL);
+	DefineCustomBoolVariable("apigouv_fdw.enable_lookup_join",
+							 "Lets joins ask for the keys of many rows together.",
+							 NULL, &apigouv_enable_lookup_join, true,
+							 PGC_USERSET, GUC_EXPLAIN, NULL, NULL, NULL);
 	DefineCustomIntVariable("apigouv_fdw.max_requests_per_query",
 							"Most requests that a query may make.",
 							"0 lets it read caches only, -1 sets no bound.",
@@ -217,6 +222,7 @@ _PG_init(void)
 	define_caches();
 	MarkGUCPrefixReserved("apigouv_fdw");
 	apigouv_stats_install();
+	apigouv_lookup_install();
 }
 
 /* The foreign data wrapper's callbacks. */

@@ -33,6 +33,33 @@
 							outer, NULL, private)
 #endif
 
+/* What a nested loop costs more when they are disabled; counted from 18 on. */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_nestloop_penalty() 0
+#else
+#define apigouv_nestloop_penalty() (enable_nestloop ? 0 : disable_cost)
+#endif
+
+/* 18 lets placeholders be parameters of a nested loop. */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_have_dangerous_phv(root, outer, params) false
+#else
+#define apigouv_have_dangerous_phv(root, outer, params) \
+	have_dangerous_phv(root, outer, params)
+#endif
+
+/*
+ * Do the parameters of a path come from the outer join that is being made?
+ * Outer joins are relations of their own from 16 on.
+ */
+#if PG_VERSION_NUM >= 160000
+#define apigouv_needs_own_join(extra, path) \
+	((extra)->sjinfo->ojrelid != 0 && \
+	 bms_is_member((extra)->sjinfo->ojrelid, PATH_REQ_OUTER(path)))
+#else
+#define apigouv_needs_own_join(extra, path) false
+#endif
+
 /* The role a foreign scan runs as; 0 = the current one. */
 #if PG_VERSION_NUM >= 160000
 #define apigouv_scan_role(node) \

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "ahead.h"
 #include "messages.h"
 #include "pivot.h"
 #include "scan_state.h"
@@ -388,6 +389,7 @@ wait_for(ApigouvScanState *state, const ApigouvPage *page, size_t seen,
 		apigouv_http_pump(-1);
 		apigouv_cache_trim();
 		apigouv_advance_window(state);
+		apigouv_ahead_advance();
 	}
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 		apigouv_http_wait(reply->transfer, seen);
@@ -608,13 +610,20 @@ leave_task(ApigouvTask *task)
 void
 apigouv_fetch_stop(ApigouvScanState *state)
 {
-	if (state->options->cache_ttl_s == 0)
-		return;
 	for (int i = state->current; i < state->ntasks; i++)
 	{
 		ApigouvTask *task = &state->tasks[i];
+		ListCell   *lc;
 
-		if (task->state == APIGOUV_TASK_READING && task->emitted > 0 &&
+		foreach(lc, task->pages)
+		{
+			ApigouvPage *page = lfirst(lc);
+
+			page->begun = true; /* one not begun is no page read */
+			apigouv_advance_count(state, page);
+		}
+		if (state->options->cache_ttl_s > 0 &&
+			task->state == APIGOUV_TASK_READING && task->emitted > 0 &&
 			task->sroute->route->paging.style == APIGOUV_PAGING_NONE)
 			share_read(state, task);
 	}

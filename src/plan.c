@@ -576,6 +576,72 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	}
 }
 
+/*
+ * apigouv_plan_keys
+ *		Values that a path takes from relations: its keys of a join.
+ *
+ * Result: list of Expr, in the current context.
+ */
+List *
+apigouv_plan_keys(const ForeignPath *path, Relids relids)
+{
+	const PathPlan *plan = linitial(path->fdw_private);
+	List	   *keys = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, plan->routes)
+	{
+		foreach(lc2, ((ApigouvRouteMatch *) lfirst(lc))->matches)
+		{
+			const ApigouvQual *qual = ((ApigouvMatch *) lfirst(lc2))->qual;
+
+			if (bms_overlap(qual->outer, relids))
+				keys = list_append_unique(keys, qual->value);
+		}
+	}
+	return keys;
+}
+
+/* Requests that a path foresees for one set of its parameters. */
+double
+apigouv_plan_requests(const ForeignPath *path)
+{
+	return ((PathPlan *) linitial(path->fdw_private))->requests;
+}
+
+/*
+ * apigouv_plan_cost
+ *		Cost of a path that is run a number of times in a row, for different
+ *		sets of parameters and their repetitions, all of them known at once.
+ */
+Cost
+apigouv_plan_cost(const ForeignPath *path, double times, double different)
+{
+	const PathPlan *plan = linitial(path->fdw_private);
+	const ApigouvRelInfo *info = path->path.parent->fdw_private;
+	const ApigouvOptions *options = info->options;
+	List	   *earlier = NIL;
+	Cost		cost = 0;
+	ListCell   *lc;
+
+	foreach(lc, plan->routes)
+	{
+		ApigouvRouteMatch *match = lfirst(lc);
+		const ApigouvRoute *route = &options->table->routes[match->route];
+		double		requests = match->requests +
+		lookups_of(options->table, earlier, match);
+
+		cost += apigouv_cost_requests(options, route, different * requests) +
+			apigouv_cost_rows(options, route, different * match->rows);
+		if (!options->table->is_union)
+			break;				/* the others only serve in its place */
+		earlier = lappend(earlier, match);
+	}
+	return cost + times * (path->path.rows + 1) *
+		(cpu_tuple_cost + path->path.parent->baserestrictcost.per_tuple);
+}
+
 /* A binding, as it travels in fdw_private; adds its expression to *exprs. */
 static List *
 make_binding(int target, const ApigouvQual *qual, List **exprs)

@@ -25,6 +25,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "ahead.h"
 #include "messages.h"
 #include "budget.h"
 #include "redact.h"
@@ -171,6 +172,7 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 	Oid			role = apigouv_scan_role(node);
 
 	node->fdw_state = state;
+	state->node = node;
 	state->scan_cxt = AllocSetContextCreate(estate->es_query_cxt,
 											"apigouv_fdw scan",
 											ALLOCSET_SMALL_SIZES);
@@ -186,6 +188,7 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 	read_plan(state, (ForeignScan *) node->ss.ps.plan);
 	state->expr_states = ExecInitExprList(state->exprs, &node->ss.ps);
 	state->hidden_state = ExecInitQual(state->hidden, &node->ss.ps);
+	apigouv_ahead_enter(state);
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 	state->budget = apigouv_budget_of(estate);
@@ -243,8 +246,11 @@ apigouvIterateForeignScan(ForeignScanState *node)
 
 	if (!state->begun)
 	{
-		apigouv_task_make(state, node->ss.ps.ps_ExprContext);
-		apigouv_budget_check(state);
+		if (!apigouv_ahead_take(state))
+		{
+			apigouv_task_make(state, node->ss.ps.ps_ExprContext);
+			apigouv_budget_check(state);
+		}
 		state->begun = true;
 	}
 	while (apigouv_fetch_next(state, slot))

@@ -12,6 +12,7 @@
 #include "tuple.h"
 #include "xact_cache.h"
 
+#include "lib/ilist.h"
 #include "nodes/execnodes.h"
 
 /* A condition that feeds a parameter, or restricts a constant column. */
@@ -142,6 +143,14 @@ typedef struct ApigouvScanState
 	int			nvalues;
 	ApigouvScanCounts counts;
 	struct ApigouvBudget *budget;	/* of the query */
+
+	/* of a scan on the inner side of a lookup join; see ahead.c */
+	ForeignScanState *node;
+	dlist_node	node_link;		/* in the backend's scans */
+	struct ApigouvAhead *prepared;	/* tasks begun for the outer row that the
+									 * join is at; NULL: none */
+	bool		is_ahead;		/* this is a copy that only begins tasks: it
+								 * raises nothing that a reply says */
 } ApigouvScanState;
 
 /* task.c */

@@ -56,6 +56,7 @@ typedef struct ApigouvReply
 	size_t		spilled_len;
 	bool		read_whole;		/* a scan has read it to its end */
 	bool		says_nothing;	/* an error's status that means "no row" */
+	uint32		reader;			/* ahead.c's, that asked for it; 0 = none */
 
 	bool		has_name;		/* may go to the cluster's files */
 	bool		is_shared;		/* stands in them as the first of its set */

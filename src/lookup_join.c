@@ -1,0 +1,311 @@
+/*-------------------------------------------------------------------------
+ *
+ * lookup_join.c
+ *		Planning of lookup joins: nested loops that ask for the keys of many
+ *		outer rows together.
+ *
+ * A foreign table that is read by key joins as the inner side of a nested
+ * loop, key after key: a round trip for each.  Here that loop gets an outer
+ * side that reads its rows ahead and has their keys asked for before the loop
+ * comes to them (lookup_scan.c, ahead.c).  The join is the server's: its
+ * kinds, its conditions and its order are those of any nested loop.
+ *
+ * It is offered for any outer path, whose order it keeps, and any inner path
+ * that is made of our scans alone and takes values from the outer side.  Not
+ * where rows are locked, updated, deleted or merged: rows read ahead could be
+ * others than those that the server rechecks.
+ *
+ * It needs no preloading: planning the foreign table has loaded the library
+ * before joins are considered.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/paths.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/selfuncs.h"
+
+#include "apigouv_fdw.h"
+#include "compat.h"
+#include "lookup_join.h"
+
+bool		apigouv_enable_lookup_join = true;
+
+static set_join_pathlist_hook_type previous_hook = NULL;
+
+/* What the join of an outer path with an inner path asks for. */
+typedef struct Lookup
+{
+	List	   *scans;			/* of ForeignPath, ours */
+	List	   *keys;			/* of Expr: values that the outer side gives */
+}			Lookup;
+
+/* Does a path take values from a relation? */
+static bool
+takes_from(const Path *path, const RelOptInfo *rel)
+{
+	return bms_overlap(PATH_REQ_OUTER(path), rel->relids);
+}
+
+/* Is a path a scan of one of our foreign tables? */
+static bool
+is_our_scan(const Path *path)
+{
+	return IsA(path, ForeignPath) && IS_SIMPLE_REL(path->parent) &&
+		path->parent->fdwroutine != NULL &&
+		path->parent->fdwroutine->GetForeignPaths == apigouvGetForeignPaths;
+}
+
+/*
+ * collect_scans
+ *		Add our scans of an inner path; false when it has others.
+ */
+static bool
+collect_scans(Path *path, List **scans)
+{
+	ListCell   *lc;
+
+	if (is_our_scan(path))
+	{
+		*scans = lappend(*scans, path);
+		return true;
+	}
+	if (!IsA(path, AppendPath))
+		return false;
+	foreach(lc, ((AppendPath *) path)->subpaths)
+	{
+		if (!collect_scans(lfirst(lc), scans))
+			return false;
+	}
+	return true;
+}
+
+/* Describe an inner path; false when no lookup join can use it. */
+static bool
+describe(Path *inner, RelOptInfo *outerrel, Lookup * lookup)
+{
+	ListCell   *lc;
+
+	memset(lookup, 0, sizeof(*lookup));
+	if (!takes_from(inner, outerrel) ||
+		!collect_scans(inner, &lookup->scans) || lookup->scans == NIL)
+		return false;
+	foreach(lc, lookup->scans)
+		lookup->keys = list_concat(lookup->keys,
+								   apigouv_plan_keys(lfirst(lc),
+													 outerrel->relids));
+	return lookup->keys != NIL;
+}
+
+/* Different keys that a number of outer rows gives. */
+static double
+different_keys(PlannerInfo *root, const Lookup * lookup, double rows)
+{
+	List	   *keys = NIL;
+	ListCell   *lc;
+
+	foreach(lc, lookup->keys)
+		keys = list_append_unique(keys, lfirst(lc));
+	return clamp_row_est(estimate_num_groups(root, keys, rows, NULL, NULL));
+}
+
+static struct Plan *plan_lookup(PlannerInfo *root, RelOptInfo *rel,
+								struct CustomPath *best_path, List *tlist,
+								List *clauses, List *custom_plans);
+
+static const CustomPathMethods path_methods = {
+	.CustomName = "Lookup Join",
+	.PlanCustomPath = plan_lookup
+};
+
+/*
+ * read_ahead_path
+ *		The path of an outer side that reads ahead; costs what it reads.
+ */
+static CustomPath *
+read_ahead_path(PlannerInfo *root, Path *outer, double keys, double requests)
+{
+	CustomPath *path = makeNode(CustomPath);
+	bool		may_stop_early = root->tuple_fraction > 0 ||
+	root->limit_tuples > 0;
+
+	path->path = *outer;
+	path->path.type = T_CustomPath;
+	path->path.pathtype = T_CustomScan;
+	path->path.parallel_aware = false;
+	path->path.parallel_safe = false;
+	path->path.parallel_workers = 0;
+	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
+	path->custom_paths = list_make1(outer);
+	path->custom_private = list_make3(makeBoolean(may_stop_early),
+									  makeFloat(psprintf("%.0f", keys)),
+									  makeFloat(psprintf("%.0f", requests)));
+	path->methods = &path_methods;
+	return path;
+}
+
+/* Make the plan of a path that reads ahead. */
+static struct Plan *
+plan_lookup(PlannerInfo *root, RelOptInfo *rel, struct CustomPath *best_path,
+			List *tlist, List *clauses, List *custom_plans)
+{
+	CustomScan *scan = makeNode(CustomScan);
+
+	scan->flags = best_path->flags;
+	scan->custom_plans = custom_plans;
+	scan->custom_private = best_path->custom_private;
+	scan->custom_scan_tlist = ((Plan *) linitial(custom_plans))->targetlist;
+	scan->scan.plan.targetlist = tlist;
+	scan->methods = &apigouv_lookup_scan_methods;
+	return (Plan *) scan;
+}
+
+/*
+ * is_worth_having
+ *		Would core consider a nested loop that needs these relations?
+ *
+ * The rules of its own nested loops: values from outside the join only where
+ * they serve, and none that pass through a placeholder.
+ */
+static bool
+is_worth_having(PlannerInfo *root, RelOptInfo *outerrel, Path *inner,
+				Relids required, const JoinPathExtraData * extra)
+{
+	if (bms_is_empty(required))
+		return true;
+	return (bms_overlap(required, extra->param_source_rels) ||
+			(bms_overlap(PATH_REQ_OUTER(inner), outerrel->relids) &&
+			 bms_nonempty_difference(PATH_REQ_OUTER(inner),
+									 outerrel->relids))) &&
+		!apigouv_have_dangerous_phv(root, outerrel->relids,
+									PATH_REQ_OUTER(inner));
+}
+
+/* Add the lookup join of an outer and an inner path. */
+static void
+add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
+		   RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData * extra,
+		   Path *outer, Path *inner, const Lookup * lookup)
+{
+	Relids		required =
+	calc_nestloop_required_outer(outerrel->relids, PATH_REQ_OUTER(outer),
+								 innerrel->relids, PATH_REQ_OUTER(inner));
+	double		keys = different_keys(root, lookup, outer->rows);
+	double		requests = 0;
+	Cost		first = 0;
+	Cost		all = 0;
+	JoinCostWorkspace workspace;
+	CustomPath *ahead;
+	NestPath   *join;
+	ListCell   *lc;
+
+	if (apigouv_needs_own_join(extra, inner) ||
+		apigouv_needs_own_join(extra, outer) ||
+		!is_worth_having(root, outerrel, inner, required, extra))
+		return;
+	foreach(lc, lookup->scans)
+	{
+		requests += keys * apigouv_plan_requests(lfirst(lc));
+		first = Max(first, apigouv_plan_cost(lfirst(lc), 1, 1));
+		all += apigouv_plan_cost(lfirst(lc), outer->rows, keys);
+	}
+	ahead = read_ahead_path(root, outer, keys, requests);
+	initial_cost_nestloop(root, &workspace, jointype, &ahead->path, inner,
+						  extra);
+	join = create_nestloop_path(root, joinrel, jointype, &workspace, extra,
+								&ahead->path, inner, extra->restrictlist,
+								build_join_pathkeys(root, joinrel, jointype,
+													outer->pathkeys),
+								required);
+	join->jpath.path.startup_cost = outer->startup_cost + first +
+		apigouv_nestloop_penalty();
+	join->jpath.path.total_cost = outer->total_cost + Max(first, all) +
+		apigouv_nestloop_penalty() +
+		joinrel->rows * cpu_tuple_cost;
+	add_path(joinrel, (Path *) join);
+}
+
+/*
+ * add_lookups
+ *		Add the lookup joins of all outer paths with an inner path.
+ */
+static void
+add_lookups(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
+			RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData * extra,
+			Path *inner)
+{
+	Lookup		lookup;
+	ListCell   *lc;
+
+	if (!describe(inner, outerrel, &lookup))
+		return;
+	if (jointype == JOIN_UNIQUE_OUTER)
+	{
+		Path	   *unique = (Path *)
+		create_unique_path(root, outerrel, outerrel->cheapest_total_path,
+						   extra->sjinfo);
+
+		if (unique != NULL)
+			add_lookup(root, joinrel, outerrel, innerrel, JOIN_INNER, extra,
+					   unique, inner, &lookup);
+		return;
+	}
+	foreach(lc, outerrel->pathlist)
+	{
+		Path	   *outer = lfirst(lc);
+
+		if (!takes_from(outer, innerrel))
+			add_lookup(root, joinrel, outerrel, innerrel, jointype, extra,
+					   outer, inner, &lookup);
+	}
+}
+
+/* Can a nested loop with our table inside do this kind of join? */
+static bool
+suits(JoinType jointype)
+{
+	return jointype == JOIN_INNER || jointype == JOIN_LEFT ||
+		jointype == JOIN_SEMI || jointype == JOIN_ANTI ||
+		jointype == JOIN_UNIQUE_OUTER;
+}
+
+/* Does the query lock or change rows? */
+static bool
+locks_rows(const PlannerInfo *root)
+{
+	return root->rowMarks != NIL ||
+		(root->parse->commandType != CMD_SELECT &&
+		 root->parse->commandType != CMD_INSERT);
+}
+
+/* The planner's hook: add lookup joins to a join relation. */
+static void
+join_pathlist(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
+			  RelOptInfo *innerrel, JoinType jointype,
+			  JoinPathExtraData * extra)
+{
+	ListCell   *lc;
+
+	if (previous_hook != NULL)
+		previous_hook(root, joinrel, outerrel, innerrel, jointype, extra);
+	if (!apigouv_enable_lookup_join || IS_OTHER_REL(joinrel) ||
+		!IS_SIMPLE_REL(innerrel) || !suits(jointype) || locks_rows(root))
+		return;
+	foreach(lc, innerrel->pathlist)
+		add_lookups(root, joinrel, outerrel, innerrel, jointype, extra,
+					lfirst(lc));
+}
+
+/* Install the hook and the node; from _PG_init. */
+void
+apigouv_lookup_install(void)
+{
+	previous_hook = set_join_pathlist_hook;
+	set_join_pathlist_hook = join_pathlist;
+	RegisterCustomScanMethods(&apigouv_lookup_scan_methods);
+}

@@ -1,0 +1,474 @@
+/*-------------------------------------------------------------------------
+ *
+ * lookup_scan.c
+ *		Execution of a lookup join: the node that reads its outer rows ahead.
+ *
+ * The node gives the rows of its child as they are, in their order, to the
+ * nested loop above it.  Beforehand it sets the loop's parameters from rows
+ * that the loop has not come to yet, and has the loop's inner scans begin
+ * their tasks; when it gives a row, these scans are given the tasks that were
+ * begun for it.  The loop then sets the same parameters itself.
+ *
+ * When all rows are wanted, rows are read ahead as long as few replies are
+ * under way.  When the query may stop early, 1, 2, 4 ... rows are read, each
+ * time when those before have been given.
+ *
+ * The loop is found in the plan of the query, as the node whose outer side is
+ * this one.  Where it is not found, such as under a node that the planner put
+ * in between, rows are passed through.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "ahead.h"
+#include "compat.h"
+#include "lookup_join.h"
+
+/* Rows read ahead, at most. */
+#define MAX_ROWS 2048
+
+/* Replies under way for each that max_concurrency lets travel. */
+#define DEPTH 4
+
+/* A row read ahead. */
+typedef struct LookupRow
+{
+	MinimalTuple tuple;
+	ApigouvAhead **aheads;		/* per inner scan; NULL: nothing was begun */
+}			LookupRow;
+
+typedef struct LookupState
+{
+	CustomScanState css;		/* must be first */
+	bool		may_stop_early;
+	bool		is_linked;		/* the loop was looked for */
+	List	   *params;			/* of NestLoopParam, of the loop */
+	int			nscans;
+	ApigouvScanState **scans;	/* on its inner side, which depend on them */
+	bool		may_guess;		/* rows may be looked at before their turn */
+	int			depth;			/* replies under way that are enough */
+	MemoryContext rows_cxt;
+	LookupRow  *rows;			/* a ring */
+	int			nrows;
+	int			first;
+	Size		row_bytes;		/* of the rows */
+	int			wanted;			/* if may_stop_early: rows to read next */
+	bool		exhausted;		/* the child has no more rows */
+	ApigouvAheadReader reader;
+	int64		batches;
+	int64		keys;
+}			LookupState;
+
+/* ---- the loop ---- */
+
+static NestLoop * find_loop(Plan *plan, const Plan *outer);
+
+/* The same among several plans. */
+static NestLoop *
+find_loop_in(List *plans, const Plan *outer)
+{
+	ListCell   *lc;
+
+	foreach(lc, plans)
+	{
+		NestLoop   *loop = find_loop(lfirst(lc), outer);
+
+		if (loop != NULL)
+			return loop;
+	}
+	return NULL;
+}
+
+/* The children that a plan node keeps in a list, and a lone one. */
+static List *
+listed_children(Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Append:
+			return ((Append *) plan)->appendplans;
+		case T_MergeAppend:
+			return ((MergeAppend *) plan)->mergeplans;
+		case T_SubqueryScan:
+			return list_make1(((SubqueryScan *) plan)->subplan);
+		case T_CustomScan:
+			return ((CustomScan *) plan)->custom_plans;
+		default:
+			return NIL;
+	}
+}
+
+/*
+ * find_loop
+ *		The nested loop in a plan whose outer side is a given node, or NULL.
+ */
+static NestLoop *
+find_loop(Plan *plan, const Plan *outer)
+{
+	NestLoop   *loop;
+
+	if (plan == NULL)
+		return NULL;
+	check_stack_depth();
+	if (IsA(plan, NestLoop) && plan->lefttree == outer)
+		return (NestLoop *) plan;
+	loop = find_loop(plan->lefttree, outer);
+	if (loop == NULL)
+		loop = find_loop(plan->righttree, outer);
+	if (loop == NULL)
+		loop = find_loop_in(listed_children(plan), outer);
+	return loop;
+}
+
+/* Does a node use a parameter of a loop? */
+static bool
+depends_on(const Plan *plan, List *params)
+{
+	ListCell   *lc;
+
+	foreach(lc, params)
+	{
+		if (bms_is_member(((NestLoopParam *) lfirst(lc))->paramno,
+						  plan->allParam))
+			return true;
+	}
+	return false;
+}
+
+/* Note our scans below a node that depend on the loop's parameters. */
+static void
+collect_scans(LookupState * state, Plan *plan)
+{
+	ListCell   *lc;
+
+	if (plan == NULL)
+		return;
+	if (IsA(plan, ForeignScan) && depends_on(plan, state->params))
+	{
+		ApigouvScanState *scan =
+		apigouv_ahead_find(state->css.ss.ps.state, plan);
+
+		if (scan != NULL)
+		{
+			state->scans = state->scans == NULL
+				? palloc(sizeof(ApigouvScanState *))
+				: repalloc(state->scans, sizeof(ApigouvScanState *) *
+						   (state->nscans + 1));
+			state->scans[state->nscans++] = scan;
+		}
+		return;
+	}
+	collect_scans(state, plan->lefttree);
+	foreach(lc, listed_children(plan))
+		collect_scans(state, lfirst(lc));
+}
+
+/* Find the loop and its inner scans, once all nodes have begun. */
+static void
+link_loop(LookupState * state)
+{
+	EState	   *estate = state->css.ss.ps.state;
+	const Plan *plan = state->css.ss.ps.plan;
+	MemoryContext old;
+	NestLoop   *loop;
+
+	if (state->is_linked)
+		return;
+	state->is_linked = true;
+	loop = find_loop(estate->es_plannedstmt->planTree, plan);
+	if (loop == NULL)
+		loop = find_loop_in(estate->es_plannedstmt->subplans, plan);
+	if (loop == NULL)
+		return;
+	state->params = loop->nestParams;
+	old = MemoryContextSwitchTo(estate->es_query_cxt);
+	collect_scans(state, loop->join.plan.righttree);
+	MemoryContextSwitchTo(old);
+	state->may_guess = true;
+	for (int i = 0; i < state->nscans; i++)
+	{
+		state->depth += state->scans[i]->options->max_concurrency * DEPTH;
+		if (state->may_stop_early &&
+			!apigouv_ahead_may_guess(state->scans[i]))
+			state->may_guess = false;
+	}
+}
+
+/* ---- rows ahead ---- */
+
+/* Set the loop's parameters from a row as this node gives it. */
+static void
+set_params(LookupState * state, TupleTableSlot *slot)
+{
+	ParamExecData *values =
+	state->css.ss.ps.state->es_param_exec_vals;
+	ListCell   *lc;
+
+	foreach(lc, state->params)
+	{
+		const		NestLoopParam *param = lfirst(lc);
+		ParamExecData *value = &values[param->paramno];
+
+		value->value = slot_getattr(slot, param->paramval->varattno,
+									&value->isnull);
+	}
+}
+
+/* The row of the child in the node's scan slot, as the node gives it. */
+static TupleTableSlot *
+project(LookupState * state)
+{
+	ScanState  *ss = &state->css.ss;
+
+	ResetExprContext(ss->ps.ps_ExprContext);
+	ss->ps.ps_ExprContext->ecxt_scantuple = ss->ss_ScanTupleSlot;
+	if (ss->ps.ps_ProjInfo == NULL)
+		return ss->ss_ScanTupleSlot;
+	return ExecProject(ss->ps.ps_ProjInfo);
+}
+
+/*
+ * read_row
+ *		Read a row of the child, and begin the inner scans' tasks for it.
+ *
+ * False at the end of the child.
+ */
+static bool
+read_row(LookupState * state)
+{
+	ScanState  *ss = &state->css.ss;
+	TupleTableSlot *slot = ExecProcNode(linitial(state->css.custom_ps));
+	LookupRow  *row = &state->rows[(state->first + state->nrows) % MAX_ROWS];
+	MemoryContext old;
+
+	if (TupIsNull(slot))
+	{
+		state->exhausted = true;
+		return false;
+	}
+	ExecCopySlot(ss->ss_ScanTupleSlot, slot);
+	old = MemoryContextSwitchTo(state->rows_cxt);
+	row->tuple = ExecCopySlotMinimalTuple(ss->ss_ScanTupleSlot);
+	row->aheads = palloc0(sizeof(ApigouvAhead *) * Max(state->nscans, 1));
+	MemoryContextSwitchTo(old);
+	state->row_bytes += row->tuple->t_len;
+	state->nrows++;
+
+	set_params(state, project(state));
+	for (int i = 0; i < state->nscans; i++)
+		row->aheads[i] = apigouv_ahead_begin(&state->reader,
+											 state->scans[i]);
+	state->keys++;
+	return true;
+}
+
+/* Is another row to be read ahead? */
+static bool
+wants_row(const LookupState * state, int read)
+{
+	if (state->exhausted || state->nrows == MAX_ROWS)
+		return false;
+	if (state->nrows == 0)
+		return true;
+	if (!state->may_guess || state->nscans == 0)
+		return false;
+	if (state->may_stop_early)
+		return read > 0 && read < state->wanted;
+	return state->reader.pending < state->depth &&
+		state->row_bytes < (Size) work_mem * 1024;
+}
+
+/* Read rows ahead, as many as it takes to keep requests travelling. */
+static void
+read_ahead(LookupState * state)
+{
+	int			read = 0;
+
+	while (wants_row(state, read))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!read_row(state))
+			break;
+		read++;
+	}
+	if (read == 0)
+		return;
+	state->batches++;
+	state->wanted = Min(state->wanted * 2, Max(state->depth, 1));
+}
+
+/* Free the row at the head of the ring. */
+static void
+remove_row(LookupState * state)
+{
+	LookupRow  *row = &state->rows[state->first];
+
+	state->row_bytes -= row->tuple->t_len;
+	heap_free_minimal_tuple(row->tuple);
+	pfree(row->aheads);
+	state->first = (state->first + 1) % MAX_ROWS;
+	state->nrows--;
+}
+
+/* Forget all rows read ahead, and the tasks begun for them. */
+static void
+forget_rows(LookupState * state)
+{
+	while (state->nrows > 0)
+	{
+		for (int i = 0; i < state->nscans; i++)
+		{
+			ApigouvAhead *ahead = state->rows[state->first].aheads[i];
+
+			if (ahead != NULL)
+				apigouv_ahead_drop(ahead);
+		}
+		remove_row(state);
+	}
+	for (int i = 0; i < state->nscans; i++)
+		apigouv_ahead_give(state->scans[i], NULL);
+}
+
+/* ---- callbacks ---- */
+
+static void
+begin_lookup(CustomScanState * node, EState *estate, int eflags)
+{
+	LookupState *state = (LookupState *) node;
+	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
+
+	node->custom_ps = list_make1(ExecInitNode(linitial(plan->custom_plans),
+											  estate, eflags));
+	state->may_stop_early =
+		boolVal(list_nth(plan->custom_private,
+						 APIGOUV_LOOKUP_MAY_STOP_EARLY));
+	state->wanted = 1;
+	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
+		return;
+	state->rows = palloc(sizeof(LookupRow) * MAX_ROWS);
+	state->rows_cxt = AllocSetContextCreate(estate->es_query_cxt,
+											"apigouv_fdw rows ahead",
+											ALLOCSET_DEFAULT_SIZES);
+	apigouv_ahead_open(&state->reader);
+}
+
+/* The next row of the child; or an empty slot at the end. */
+static TupleTableSlot *
+exec_lookup(CustomScanState * node)
+{
+	LookupState *state = (LookupState *) node;
+	LookupRow  *row;
+
+	link_loop(state);
+	read_ahead(state);
+	if (state->nrows == 0)
+	{
+		for (int i = 0; i < state->nscans; i++)
+			apigouv_ahead_give(state->scans[i], NULL);
+		return ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
+	}
+	row = &state->rows[state->first];
+	ExecForceStoreMinimalTuple(row->tuple, node->ss.ss_ScanTupleSlot, false);
+	ExecMaterializeSlot(node->ss.ss_ScanTupleSlot);
+	for (int i = 0; i < state->nscans; i++)
+		apigouv_ahead_give(state->scans[i], row->aheads[i]);
+	remove_row(state);
+	return project(state);
+}
+
+static void
+rescan_lookup(CustomScanState * node)
+{
+	LookupState *state = (LookupState *) node;
+	PlanState  *child = linitial(node->custom_ps);
+
+	forget_rows(state);
+	state->exhausted = false;
+	state->wanted = 1;
+	if (node->ss.ps.chgParam != NULL)
+		UpdateChangedParamSet(child, node->ss.ps.chgParam);
+	/* a child whose parameters changed is scanned anew when it is asked */
+	if (child->chgParam == NULL)
+		ExecReScan(child);
+}
+
+static void
+end_lookup(CustomScanState * node)
+{
+	LookupState *state = (LookupState *) node;
+
+	if (state->rows != NULL)
+		forget_rows(state);
+	ExecEndNode(linitial(node->custom_ps));
+}
+
+/* Foreign tables that are looked up, as a list of names. */
+static List *
+tables_of(const LookupState * state)
+{
+	List	   *names = NIL;
+
+	for (int i = 0; i < state->nscans; i++)
+		names = lappend(names,
+						RelationGetRelationName(state->scans[i]->rel));
+	return names;
+}
+
+static void
+explain_lookup(CustomScanState * node, List *ancestors, ExplainState *es)
+{
+	LookupState *state = (LookupState *) node;
+	const List *private = ((CustomScan *) node->ss.ps.plan)->custom_private;
+
+	link_loop(state);
+	ExplainPropertyList("Lookup Of", tables_of(state), es);
+	if (es->verbose)
+	{
+		ExplainPropertyFloat("Keys Foreseen", NULL,
+							 floatVal(list_nth(private,
+											   APIGOUV_LOOKUP_KEYS)), 0, es);
+		ExplainPropertyFloat("Requests Foreseen", NULL,
+							 floatVal(list_nth(private,
+											   APIGOUV_LOOKUP_REQUESTS)),
+							 0, es);
+	}
+	if (!es->analyze)
+		return;
+	ExplainPropertyInteger("Batches", NULL, state->batches, es);
+	ExplainPropertyInteger("Keys", NULL, state->keys, es);
+	ExplainPropertyInteger("Requests", NULL, state->reader.requests, es);
+	ExplainPropertyInteger("Saved by Cache", NULL, state->reader.from_cache,
+						   es);
+	ExplainPropertyInteger("Saved as Duplicates", NULL,
+						   state->reader.duplicates, es);
+}
+
+static const CustomExecMethods exec_methods = {
+	.CustomName = "Lookup Join",
+	.BeginCustomScan = begin_lookup,
+	.ExecCustomScan = exec_lookup,
+	.EndCustomScan = end_lookup,
+	.ReScanCustomScan = rescan_lookup,
+	.ExplainCustomScan = explain_lookup
+};
+
+static Node *
+create_state(CustomScan * scan)
+{
+	LookupState *state = palloc0(sizeof(LookupState));
+
+	NodeSetTag(state, T_CustomScanState);
+	state->css.methods = &exec_methods;
+	return (Node *) state;
+}
+
+const		CustomScanMethods apigouv_lookup_scan_methods = {
+	.CustomName = "Lookup Join",
+	.CreateCustomScanState = create_state
+};
