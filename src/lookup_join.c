@@ -11,7 +11,7 @@
  * kinds, its conditions and its order are those of any nested loop.
  *
  * It is offered for any outer path, whose order it keeps, and any inner path
- * that is made of our scans alone and takes values from the outer side.  Not
+ * that has scans of ours which take values from the outer side.  Not
  * where rows are locked, updated, deleted or merged: rows read ahead could be
  * others than those that the server rechecks.
  *
@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -43,6 +44,7 @@ typedef struct Lookup
 {
 	List	   *scans;			/* of ForeignPath, ours */
 	List	   *keys;			/* of Expr: values that the outer side gives */
+	bool		any_key;		/* some are not known: of a subquery */
 }			Lookup;
 
 /* Does a path take values from a relation? */
@@ -62,56 +64,105 @@ is_our_scan(const Path *path)
 }
 
 /*
- * collect_scans
- *		Add our scans of an inner path; false when it has others.
+ * children_of
+ *		The paths below one that are run whenever it is.
+ *
+ * None of a hash or merge join: they may end without having read a side.
  */
-static bool
-collect_scans(Path *path, List **scans)
+static List *
+children_of(Path *path)
+{
+	switch (nodeTag(path))
+	{
+		case T_AppendPath:
+			return ((AppendPath *) path)->subpaths;
+		case T_MergeAppendPath:
+			return ((MergeAppendPath *) path)->subpaths;
+		case T_NestPath:
+			return list_make2(((NestPath *) path)->jpath.outerjoinpath,
+							  ((NestPath *) path)->jpath.innerjoinpath);
+		case T_CustomPath:
+			return ((CustomPath *) path)->custom_paths;
+		case T_SubqueryScanPath:
+			return list_make1(((SubqueryScanPath *) path)->subpath);
+		case T_ProjectionPath:
+			return list_make1(((ProjectionPath *) path)->subpath);
+		case T_ProjectSetPath:
+			return list_make1(((ProjectSetPath *) path)->subpath);
+		case T_MaterialPath:
+			return list_make1(((MaterialPath *) path)->subpath);
+		case T_MemoizePath:
+			return list_make1(((MemoizePath *) path)->subpath);
+		case T_LimitPath:
+			return list_make1(((LimitPath *) path)->subpath);
+		case T_SortPath:
+		case T_IncrementalSortPath:
+			return list_make1(((SortPath *) path)->subpath);
+		case T_AggPath:
+			return list_make1(((AggPath *) path)->subpath);
+		case T_GroupPath:
+			return list_make1(((GroupPath *) path)->subpath);
+		case T_WindowAggPath:
+			return list_make1(((WindowAggPath *) path)->subpath);
+		default:
+			return NIL;
+	}
+}
+
+/*
+ * collect_scans
+ *		Add our scans of an inner path that take values from the outer side,
+ *		and from no relation of the inner one.
+ *
+ * in_subquery: the path is of a query below, where the values of the outer
+ * side are parameters.
+ */
+static void
+collect_scans(Path *path, RelOptInfo *outerrel, RelOptInfo *innerrel,
+			  bool in_subquery, Lookup * lookup)
 {
 	ListCell   *lc;
 
+	check_stack_depth();
 	if (is_our_scan(path))
 	{
-		*scans = lappend(*scans, path);
-		return true;
+		List	   *keys = apigouv_plan_keys((ForeignPath *) path,
+											 in_subquery ? NULL
+											 : outerrel->relids);
+
+		if (keys == NIL || (!in_subquery && takes_from(path, innerrel)))
+			return;
+		lookup->scans = lappend(lookup->scans, path);
+		if (in_subquery)
+			lookup->any_key = true;
+		else
+			lookup->keys = list_concat_unique(lookup->keys, keys);
+		return;
 	}
-	if (!IsA(path, AppendPath))
-		return false;
-	foreach(lc, ((AppendPath *) path)->subpaths)
-	{
-		if (!collect_scans(lfirst(lc), scans))
-			return false;
-	}
-	return true;
+	in_subquery |= IsA(path, SubqueryScanPath);
+	foreach(lc, children_of(path))
+		collect_scans(lfirst(lc), outerrel, innerrel, in_subquery, lookup);
 }
 
 /* Describe an inner path; false when no lookup join can use it. */
 static bool
-describe(Path *inner, RelOptInfo *outerrel, Lookup * lookup)
+describe(Path *inner, RelOptInfo *outerrel, RelOptInfo *innerrel,
+		 Lookup * lookup)
 {
-	ListCell   *lc;
-
 	memset(lookup, 0, sizeof(*lookup));
-	if (!takes_from(inner, outerrel) ||
-		!collect_scans(inner, &lookup->scans) || lookup->scans == NIL)
-		return false;
-	foreach(lc, lookup->scans)
-		lookup->keys = list_concat(lookup->keys,
-								   apigouv_plan_keys(lfirst(lc),
-													 outerrel->relids));
-	return lookup->keys != NIL;
+	if (takes_from(inner, outerrel))
+		collect_scans(inner, outerrel, innerrel, false, lookup);
+	return lookup->scans != NIL;
 }
 
 /* Different keys that a number of outer rows gives. */
 static double
 different_keys(PlannerInfo *root, const Lookup * lookup, double rows)
 {
-	List	   *keys = NIL;
-	ListCell   *lc;
-
-	foreach(lc, lookup->keys)
-		keys = list_append_unique(keys, lfirst(lc));
-	return clamp_row_est(estimate_num_groups(root, keys, rows, NULL, NULL));
+	if (lookup->any_key)
+		return rows;
+	return clamp_row_est(estimate_num_groups(root, lookup->keys, rows, NULL,
+											 NULL));
 }
 
 static struct Plan *plan_lookup(PlannerInfo *root, RelOptInfo *rel,
@@ -198,6 +249,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 	double		keys = different_keys(root, lookup, outer->rows);
 	double		requests = 0;
 	Cost		first = 0;
+	Cost		rest = inner->total_cost;
 	Cost		all = 0;
 	JoinCostWorkspace workspace;
 	CustomPath *ahead;
@@ -210,10 +262,14 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 		return;
 	foreach(lc, lookup->scans)
 	{
+		Cost		one = apigouv_plan_cost(lfirst(lc), 1, 1);
+
 		requests += keys * apigouv_plan_requests(lfirst(lc));
-		first = Max(first, apigouv_plan_cost(lfirst(lc), 1, 1));
+		first = Max(first, one);
+		rest -= one;
 		all += apigouv_plan_cost(lfirst(lc), outer->rows, keys);
 	}
+	all += outer->rows * Max(rest, 0);
 	ahead = read_ahead_path(root, outer, keys, requests);
 	initial_cost_nestloop(root, &workspace, jointype, &ahead->path, inner,
 						  extra);
@@ -242,7 +298,7 @@ add_lookups(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 	Lookup		lookup;
 	ListCell   *lc;
 
-	if (!describe(inner, outerrel, &lookup))
+	if (!describe(inner, outerrel, innerrel, &lookup))
 		return;
 	if (jointype == JOIN_UNIQUE_OUTER)
 	{
@@ -294,7 +350,7 @@ join_pathlist(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 	if (previous_hook != NULL)
 		previous_hook(root, joinrel, outerrel, innerrel, jointype, extra);
 	if (!apigouv_enable_lookup_join || IS_OTHER_REL(joinrel) ||
-		!IS_SIMPLE_REL(innerrel) || !suits(jointype) || locks_rows(root))
+		!suits(jointype) || locks_rows(root))
 		return;
 	foreach(lc, innerrel->pathlist)
 		add_lookups(root, joinrel, outerrel, innerrel, jointype, extra,

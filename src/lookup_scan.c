@@ -141,32 +141,45 @@ depends_on(const Plan *plan, List *params)
 	return false;
 }
 
-/* Note our scans below a node that depend on the loop's parameters. */
+/* Note a scan of ours. */
 static void
-collect_scans(LookupState * state, Plan *plan)
+add_scan(LookupState * state, ApigouvScanState *scan)
 {
+	state->scans = state->scans == NULL
+		? palloc(sizeof(ApigouvScanState *))
+		: repalloc(state->scans,
+				   sizeof(ApigouvScanState *) * (state->nscans + 1));
+	state->scans[state->nscans++] = scan;
+}
+
+/*
+ * collect_scans
+ *		Note our scans below a node that depend on the loop's parameters, and
+ *		not on those of a loop in between.
+ */
+static void
+collect_scans(LookupState * state, Plan *plan, List *unknown)
+{
+	ApigouvScanState *scan;
 	ListCell   *lc;
 
-	if (plan == NULL)
+	if (plan == NULL || IsA(plan, HashJoin) || IsA(plan, MergeJoin))
 		return;
-	if (IsA(plan, ForeignScan) && depends_on(plan, state->params))
+	check_stack_depth();
+	if (IsA(plan, ForeignScan))
 	{
-		ApigouvScanState *scan =
-		apigouv_ahead_find(state->css.ss.ps.state, plan);
-
-		if (scan != NULL)
-		{
-			state->scans = state->scans == NULL
-				? palloc(sizeof(ApigouvScanState *))
-				: repalloc(state->scans, sizeof(ApigouvScanState *) *
-						   (state->nscans + 1));
-			state->scans[state->nscans++] = scan;
-		}
+		scan = apigouv_ahead_find(state->css.ss.ps.state, plan);
+		if (scan != NULL && depends_on(plan, state->params) &&
+			!depends_on(plan, unknown))
+			add_scan(state, scan);
 		return;
 	}
-	collect_scans(state, plan->lefttree);
+	collect_scans(state, plan->lefttree, unknown);
+	if (IsA(plan, NestLoop))
+		unknown = list_concat_copy(unknown, ((NestLoop *) plan)->nestParams);
+	collect_scans(state, plan->righttree, unknown);
 	foreach(lc, listed_children(plan))
-		collect_scans(state, lfirst(lc));
+		collect_scans(state, lfirst(lc), unknown);
 }
 
 /* Find the loop and its inner scans, once all nodes have begun. */
@@ -188,7 +201,7 @@ link_loop(LookupState * state)
 		return;
 	state->params = loop->nestParams;
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
-	collect_scans(state, loop->join.plan.righttree);
+	collect_scans(state, loop->join.plan.righttree, NIL);
 	MemoryContextSwitchTo(old);
 	state->may_guess = true;
 	for (int i = 0; i < state->nscans; i++)

@@ -23,6 +23,7 @@
 
 #include "access/sysattr.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -576,9 +577,21 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	}
 }
 
+/* Is a node a value that a query above gives? */
+static bool
+has_outer_param(Node *node, void *unused)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Param))
+		return ((Param *) node)->paramkind == PARAM_EXEC;
+	return expression_tree_walker(node, has_outer_param, unused);
+}
+
 /*
  * apigouv_plan_keys
- *		Values that a path takes from relations: its keys of a join.
+ *		Values that a path takes from relations: its keys of a join.  relids
+ *		NULL: values that a query above gives.
  *
  * Result: list of Expr, in the current context.
  */
@@ -596,7 +609,8 @@ apigouv_plan_keys(const ForeignPath *path, Relids relids)
 		{
 			const ApigouvQual *qual = ((ApigouvMatch *) lfirst(lc2))->qual;
 
-			if (bms_overlap(qual->outer, relids))
+			if (relids != NULL ? bms_overlap(qual->outer, relids)
+				: has_outer_param((Node *) qual->value, NULL))
 				keys = list_append_unique(keys, qual->value);
 		}
 	}
