@@ -114,7 +114,7 @@ apigouv_ahead_may_guess(const ApigouvScanState *state)
 
 /* Prepare a reader, which must be zeroed. */
 void
-apigouv_ahead_open(ApigouvAheadReader * reader)
+apigouv_ahead_open(ApigouvAheadReader *reader)
 {
 	reader->id = ++last_reader;
 }
@@ -147,7 +147,7 @@ count_pending(const ApigouvScanState *scan)
 
 /* Take a copy out of those to be moved. */
 static void
-unlink_copy(ApigouvAhead * ahead)
+unlink_copy(ApigouvAhead *ahead)
 {
 	if (!ahead->is_linked)
 		return;
@@ -172,7 +172,7 @@ forget_copy(void *arg)
  * counts these when it is at the row.
  */
 static void
-tell_owner(ApigouvAhead * ahead)
+tell_owner(ApigouvAhead *ahead)
 {
 	ApigouvScanCounts *from = &ahead->scan.counts;
 	ApigouvScanCounts *to = &ahead->owner->counts;
@@ -189,7 +189,7 @@ tell_owner(ApigouvAhead * ahead)
 
 /* Count where the reply to a page was. */
 static void
-count_reply(ApigouvAheadReader * reader, ApigouvPage *page)
+count_reply(ApigouvAheadReader *reader, ApigouvPage *page)
 {
 	ApigouvReply *reply = page->reply;
 
@@ -208,7 +208,7 @@ count_reply(ApigouvAheadReader * reader, ApigouvPage *page)
 
 /* Count the first replies of a copy's tasks, and the second of lookups. */
 static void
-count_replies(ApigouvAhead * ahead)
+count_replies(ApigouvAhead *ahead)
 {
 	for (int i = 0; i < ahead->scan.ntasks; i++)
 	{
@@ -223,7 +223,7 @@ count_replies(ApigouvAhead * ahead)
 
 /* Move a copy, and see what of it is under way still. */
 static void
-move(ApigouvAhead * ahead)
+move(ApigouvAhead *ahead)
 {
 	int			pending;
 
@@ -263,7 +263,7 @@ fetched_by(const ApigouvScanState *state)
  * that lacks.
  */
 ApigouvAhead *
-apigouv_ahead_begin(ApigouvAheadReader * reader, ApigouvScanState *state)
+apigouv_ahead_begin(ApigouvAheadReader *reader, ApigouvScanState *state)
 {
 	MemoryContext cxt = AllocSetContextCreate(state->scan_cxt,
 											  "apigouv_fdw ahead",
@@ -304,7 +304,7 @@ apigouv_ahead_begin(ApigouvAheadReader * reader, ApigouvScanState *state)
  *		Tell a scan that its next values are those of a copy; NULL: of none.
  */
 void
-apigouv_ahead_give(ApigouvScanState *state, ApigouvAhead * ahead)
+apigouv_ahead_give(ApigouvScanState *state, ApigouvAhead *ahead)
 {
 	if (state->prepared != NULL)
 		apigouv_ahead_drop(state->prepared);
@@ -313,7 +313,7 @@ apigouv_ahead_give(ApigouvScanState *state, ApigouvAhead * ahead)
 
 /* Free a copy that no scan has taken over. */
 void
-apigouv_ahead_drop(ApigouvAhead * ahead)
+apigouv_ahead_drop(ApigouvAhead *ahead)
 {
 	if (ahead->owner->prepared == ahead)
 		ahead->owner->prepared = NULL;

@@ -18,7 +18,7 @@ typedef struct ApigouvAheadReader
 	int64		requests;		/* sent */
 	int64		from_cache;		/* replies that were known before */
 	int64		duplicates;		/* replies asked for by this reader already */
-}			ApigouvAheadReader;
+} ApigouvAheadReader;
 
 /* The tasks of a scan for one set of values. */
 typedef struct ApigouvAhead ApigouvAhead;
@@ -34,10 +34,10 @@ extern void apigouv_ahead_advance(void);
 extern ApigouvScanState *apigouv_ahead_find(const EState *estate,
 											const Plan *plan);
 extern bool apigouv_ahead_may_guess(const ApigouvScanState *state);
-extern void apigouv_ahead_open(ApigouvAheadReader * reader);
-extern ApigouvAhead * apigouv_ahead_begin(ApigouvAheadReader * reader,
-										  ApigouvScanState *state);
-extern void apigouv_ahead_give(ApigouvScanState *state, ApigouvAhead * ahead);
-extern void apigouv_ahead_drop(ApigouvAhead * ahead);
+extern void apigouv_ahead_open(ApigouvAheadReader *reader);
+extern ApigouvAhead *apigouv_ahead_begin(ApigouvAheadReader *reader,
+										 ApigouvScanState *state);
+extern void apigouv_ahead_give(ApigouvScanState *state, ApigouvAhead *ahead);
+extern void apigouv_ahead_drop(ApigouvAhead *ahead);
 
 #endif							/* APIGOUV_AHEAD_H */

@@ -39,13 +39,19 @@ bool		apigouv_enable_lookup_join = true;
 
 static set_join_pathlist_hook_type previous_hook = NULL;
 
+/*
+ * What a lookup join costs at most of the plain loop: an outer side that was
+ * thought to have one row may have a thousand, and only then do they differ.
+ */
+#define PREFERENCE 0.98
+
 /* What the join of an outer path with an inner path asks for. */
 typedef struct Lookup
 {
 	List	   *scans;			/* of ForeignPath, ours */
 	List	   *keys;			/* of Expr: values that the outer side gives */
 	bool		any_key;		/* some are not known: of a subquery */
-}			Lookup;
+} Lookup;
 
 /* Does a path take values from a relation? */
 static bool
@@ -63,12 +69,7 @@ is_our_scan(const Path *path)
 		path->parent->fdwroutine->GetForeignPaths == apigouvGetForeignPaths;
 }
 
-/*
- * children_of
- *		The paths below one that are run whenever it is.
- *
- * None of a hash or merge join: they may end without having read a side.
- */
+/* The paths below one. */
 static List *
 children_of(Path *path)
 {
@@ -81,6 +82,12 @@ children_of(Path *path)
 		case T_NestPath:
 			return list_make2(((NestPath *) path)->jpath.outerjoinpath,
 							  ((NestPath *) path)->jpath.innerjoinpath);
+		case T_HashPath:
+			return list_make2(((HashPath *) path)->jpath.outerjoinpath,
+							  ((HashPath *) path)->jpath.innerjoinpath);
+		case T_MergePath:
+			return list_make2(((MergePath *) path)->jpath.outerjoinpath,
+							  ((MergePath *) path)->jpath.innerjoinpath);
 		case T_CustomPath:
 			return ((CustomPath *) path)->custom_paths;
 		case T_SubqueryScanPath:
@@ -119,7 +126,7 @@ children_of(Path *path)
  */
 static void
 collect_scans(Path *path, RelOptInfo *outerrel, RelOptInfo *innerrel,
-			  bool in_subquery, Lookup * lookup)
+			  bool in_subquery, Lookup *lookup)
 {
 	ListCell   *lc;
 
@@ -147,7 +154,7 @@ collect_scans(Path *path, RelOptInfo *outerrel, RelOptInfo *innerrel,
 /* Describe an inner path; false when no lookup join can use it. */
 static bool
 describe(Path *inner, RelOptInfo *outerrel, RelOptInfo *innerrel,
-		 Lookup * lookup)
+		 Lookup *lookup)
 {
 	memset(lookup, 0, sizeof(*lookup));
 	if (takes_from(inner, outerrel))
@@ -157,7 +164,7 @@ describe(Path *inner, RelOptInfo *outerrel, RelOptInfo *innerrel,
 
 /* Different keys that a number of outer rows gives. */
 static double
-different_keys(PlannerInfo *root, const Lookup * lookup, double rows)
+different_keys(PlannerInfo *root, const Lookup *lookup, double rows)
 {
 	if (lookup->any_key)
 		return rows;
@@ -241,7 +248,7 @@ is_worth_having(PlannerInfo *root, RelOptInfo *outerrel, Path *inner,
 static void
 add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 		   RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData * extra,
-		   Path *outer, Path *inner, const Lookup * lookup)
+		   Path *outer, Path *inner, const Lookup *lookup)
 {
 	Relids		required =
 	calc_nestloop_required_outer(outerrel->relids, PATH_REQ_OUTER(outer),
@@ -251,6 +258,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 	Cost		first = 0;
 	Cost		rest = inner->total_cost;
 	Cost		all = 0;
+	Cost		plain;
 	JoinCostWorkspace workspace;
 	CustomPath *ahead;
 	NestPath   *join;
@@ -278,11 +286,13 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 								build_join_pathkeys(root, joinrel, jointype,
 													outer->pathkeys),
 								required);
+	plain = join->jpath.path.total_cost;
+	all = outer->total_cost + Max(first, all) + apigouv_nestloop_penalty() +
+		joinrel->rows * cpu_tuple_cost;
 	join->jpath.path.startup_cost = outer->startup_cost + first +
 		apigouv_nestloop_penalty();
-	join->jpath.path.total_cost = outer->total_cost + Max(first, all) +
-		apigouv_nestloop_penalty() +
-		joinrel->rows * cpu_tuple_cost;
+	join->jpath.path.total_cost = Max(Min(all, plain * PREFERENCE),
+									  join->jpath.path.startup_cost);
 	add_path(joinrel, (Path *) join);
 }
 

@@ -41,7 +41,7 @@ typedef struct LookupRow
 {
 	MinimalTuple tuple;
 	ApigouvAhead **aheads;		/* per inner scan; NULL: nothing was begun */
-}			LookupRow;
+} LookupRow;
 
 typedef struct LookupState
 {
@@ -63,7 +63,7 @@ typedef struct LookupState
 	ApigouvAheadReader reader;
 	int64		batches;
 	int64		keys;
-}			LookupState;
+} LookupState;
 
 /* ---- the loop ---- */
 
@@ -143,7 +143,7 @@ depends_on(const Plan *plan, List *params)
 
 /* Note a scan of ours. */
 static void
-add_scan(LookupState * state, ApigouvScanState *scan)
+add_scan(LookupState *state, ApigouvScanState *scan)
 {
 	state->scans = state->scans == NULL
 		? palloc(sizeof(ApigouvScanState *))
@@ -156,35 +156,44 @@ add_scan(LookupState * state, ApigouvScanState *scan)
  * collect_scans
  *		Note our scans below a node that depend on the loop's parameters, and
  *		not on those of a loop in between.
+ *
+ * certain: the scan is executed whenever the node is.  A hash or merge join
+ * may end without having read one of its sides.
  */
 static void
-collect_scans(LookupState * state, Plan *plan, List *unknown)
+collect_scans(LookupState *state, Plan *plan, List *unknown, bool certain)
 {
 	ApigouvScanState *scan;
 	ListCell   *lc;
 
-	if (plan == NULL || IsA(plan, HashJoin) || IsA(plan, MergeJoin))
+	if (plan == NULL)
 		return;
 	check_stack_depth();
 	if (IsA(plan, ForeignScan))
 	{
 		scan = apigouv_ahead_find(state->css.ss.ps.state, plan);
 		if (scan != NULL && depends_on(plan, state->params) &&
-			!depends_on(plan, unknown))
+			!depends_on(plan, unknown) &&
+			(certain || apigouv_ahead_may_guess(scan)))
 			add_scan(state, scan);
 		return;
 	}
-	collect_scans(state, plan->lefttree, unknown);
+	if (IsA(plan, HashJoin) || IsA(plan, MergeJoin))
+		certain = false;
+	collect_scans(state, plan->lefttree, unknown, certain);
 	if (IsA(plan, NestLoop))
+	{
 		unknown = list_concat_copy(unknown, ((NestLoop *) plan)->nestParams);
-	collect_scans(state, plan->righttree, unknown);
+		certain = false;
+	}
+	collect_scans(state, plan->righttree, unknown, certain);
 	foreach(lc, listed_children(plan))
-		collect_scans(state, lfirst(lc), unknown);
+		collect_scans(state, lfirst(lc), unknown, certain);
 }
 
 /* Find the loop and its inner scans, once all nodes have begun. */
 static void
-link_loop(LookupState * state)
+link_loop(LookupState *state)
 {
 	EState	   *estate = state->css.ss.ps.state;
 	const Plan *plan = state->css.ss.ps.plan;
@@ -201,7 +210,7 @@ link_loop(LookupState * state)
 		return;
 	state->params = loop->nestParams;
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
-	collect_scans(state, loop->join.plan.righttree, NIL);
+	collect_scans(state, loop->join.plan.righttree, NIL, true);
 	MemoryContextSwitchTo(old);
 	state->may_guess = true;
 	for (int i = 0; i < state->nscans; i++)
@@ -217,7 +226,7 @@ link_loop(LookupState * state)
 
 /* Set the loop's parameters from a row as this node gives it. */
 static void
-set_params(LookupState * state, TupleTableSlot *slot)
+set_params(LookupState *state, TupleTableSlot *slot)
 {
 	ParamExecData *values =
 	state->css.ss.ps.state->es_param_exec_vals;
@@ -235,7 +244,7 @@ set_params(LookupState * state, TupleTableSlot *slot)
 
 /* The row of the child in the node's scan slot, as the node gives it. */
 static TupleTableSlot *
-project(LookupState * state)
+project(LookupState *state)
 {
 	ScanState  *ss = &state->css.ss;
 
@@ -253,7 +262,7 @@ project(LookupState * state)
  * False at the end of the child.
  */
 static bool
-read_row(LookupState * state)
+read_row(LookupState *state)
 {
 	ScanState  *ss = &state->css.ss;
 	TupleTableSlot *slot = ExecProcNode(linitial(state->css.custom_ps));
@@ -283,7 +292,7 @@ read_row(LookupState * state)
 
 /* Is another row to be read ahead? */
 static bool
-wants_row(const LookupState * state, int read)
+wants_row(const LookupState *state, int read)
 {
 	if (state->exhausted || state->nrows == MAX_ROWS)
 		return false;
@@ -299,7 +308,7 @@ wants_row(const LookupState * state, int read)
 
 /* Read rows ahead, as many as it takes to keep requests travelling. */
 static void
-read_ahead(LookupState * state)
+read_ahead(LookupState *state)
 {
 	int			read = 0;
 
@@ -318,7 +327,7 @@ read_ahead(LookupState * state)
 
 /* Free the row at the head of the ring. */
 static void
-remove_row(LookupState * state)
+remove_row(LookupState *state)
 {
 	LookupRow  *row = &state->rows[state->first];
 
@@ -331,7 +340,7 @@ remove_row(LookupState * state)
 
 /* Forget all rows read ahead, and the tasks begun for them. */
 static void
-forget_rows(LookupState * state)
+forget_rows(LookupState *state)
 {
 	while (state->nrows > 0)
 	{
@@ -423,7 +432,7 @@ end_lookup(CustomScanState * node)
 
 /* Foreign tables that are looked up, as a list of names. */
 static List *
-tables_of(const LookupState * state)
+tables_of(const LookupState *state)
 {
 	List	   *names = NIL;
 
