@@ -27,6 +27,7 @@
 #include "utils/rel.h"
 
 #include "ahead.h"
+#include "clock.h"
 #include "compat.h"
 #include "lookup_join.h"
 
@@ -35,6 +36,9 @@
 
 /* Replies under way for each that max_concurrency lets travel. */
 #define DEPTH 4
+
+/* How long requests may wait for the child to give rows. */
+#define MOVE_EVERY_US 5000
 
 /* A row read ahead. */
 typedef struct LookupRow
@@ -306,11 +310,17 @@ wants_row(const LookupState *state, int read)
 		state->row_bytes < (Size) work_mem * 1024;
 }
 
-/* Read rows ahead, as many as it takes to keep requests travelling. */
+/*
+ * read_ahead
+ *		Read rows ahead, as many as it takes to keep requests travelling.
+ *
+ * They travel while the child makes its rows, when that takes long.
+ */
 static void
 read_ahead(LookupState *state)
 {
 	int			read = 0;
+	int64		moved_us = monotonic_us();
 
 	while (wants_row(state, read))
 	{
@@ -318,6 +328,13 @@ read_ahead(LookupState *state)
 		if (!read_row(state))
 			break;
 		read++;
+		if (state->reader.pending > 0 &&
+			monotonic_us() - moved_us > MOVE_EVERY_US)
+		{
+			apigouv_http_pump(0);
+			apigouv_ahead_advance();
+			moved_us = monotonic_us();
+		}
 	}
 	if (read == 0)
 		return;
