@@ -143,7 +143,7 @@ my @registry = qw(n siret siren id sid vid);
 my @drivers = (
 	(sub {
 		my ($self, $a) = @_;
-		return ("{registry} $a", local_scope($a, @registry));
+		return ("{registry} $a", { %{ local_scope($a, @registry) }, kind => 'registry' });
 	}) x 9,
 	(sub {
 		my ($self, $a) = @_;
@@ -417,9 +417,11 @@ sub results_of
 	my $alias = $scope->{alias};
 
 	return @results if $scope->{kind} eq 'query';
+	push @results, pick("$alias.ctid", "$alias.tableoid::regclass", "$alias.xmin IS NULL")
+	  if chance(0.1) && $scope->{kind} eq 'registry';
 	push @results, pick("to_jsonb($alias) - $self->{left_out}", "$alias IS NOT NULL", "$alias IS NULL", "num_nulls($alias)")
 	  if chance(0.15);
-	push @results, "$alias.tableoid = '{$scope->{kind}}'::regclass" if chance(0.1) && $scope->{kind} =~ /^(?!mh|local)/;
+	push @results, "$alias.tableoid = '{$scope->{kind}}'::regclass" if chance(0.1) && $scope->{kind} =~ /^(?!mh|local|registry)/;
 	return @results;
 }
 
@@ -525,7 +527,7 @@ my %wholes = (
 		my ($self, $select) = @_;
 		my ($join, $on) = @{ pick([ 'CROSS JOIN', '' ], [ 'LEFT JOIN', ' ON true' ]) };
 		return ("SELECT g, s.* FROM generate_series(0, 2) g $join LATERAL ("
-			  . text_of($select, where => "$select->{n} % 3 = g") . " OFFSET 0) s$on");
+			  . text_of($select, where => "$select->{n} > g * 4") . " OFFSET 0) s$on");
 	},
 	both => sub {
 		my ($self, $select) = @_;

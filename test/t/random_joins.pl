@@ -23,7 +23,6 @@ use Time::HiRes 'time';
 my $seed = $ENV{APIGOUV_RANDOM_SEED} || 1;
 my $queries = $ENV{APIGOUV_RANDOM_QUERIES} || 500;
 my $all_planners = $ENV{APIGOUV_RANDOM_PLANNER};
-my $setting = "apigouv_fdw.enable_lookup_join";
 my $shown_differences = 5;
 
 # What differs from one reading to the next, by name.
@@ -178,6 +177,8 @@ for my $number (1 .. $queries)
 	srand($seed * 1_000_003 + $number);
 	my $query = $generator->next_query;
 	my $planner = $all_planners || RandomQueries::chance(0.33) ? RandomQueries::planner_settings() : '';
+	# an order of joins that is forced may leave a table without its keys
+	$planner =~ s/SET (?:join|from)_collapse_limit = 1;\n//g;
 	my $should = run_on($query, 1, 'BEGIN; ', 'ROLLBACK');
 	if (defined $should->{sqlstate})
 	{
@@ -191,7 +192,7 @@ for my $number (1 .. $queries)
 	my %result;
 	for my $mode (@modes)
 	{
-		my $set = "SET LOCAL $setting = $mode;\n";
+		my $set = "SET LOCAL apigouv_fdw.enable_lookup_join = $mode;\n";
 		$result{$mode} = run_on($query, 0, $set, '');
 		last if defined $result{$mode}{sqlstate};
 		$run++;
@@ -199,7 +200,7 @@ for my $number (1 .. $queries)
 	my $plan = '';
 	if (@modes == grep { defined $result{$_} } @modes)
 	{
-		my $explain = { %$query, before => "SET LOCAL $setting = on; EXPLAIN (COSTS OFF) ", after => '' };
+		my $explain = { %$query, before => 'SET LOCAL apigouv_fdw.enable_lookup_join = on; EXPLAIN (COSTS OFF) ', after => '' };
 		$plan = run_on($explain, 0, '', '')->{out};
 	}
 	run_sql($session, 'ROLLBACK');

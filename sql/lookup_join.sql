@@ -1,0 +1,213 @@
+\i test/fixtures/regress_setup.sql
+SET apigouv_fdw.context = 'Marchés publics';
+SET apigouv_fdw.object = 'Essai';
+CREATE TEMP TABLE registre (n int PRIMARY KEY, siret text, siren text);
+INSERT INTO registre SELECT n, siret, left(siret, 9) FROM (VALUES (1, '00000301200010'), (2, '00000302000013'), (3, '00000301200010'), (4, '00009999900018'),
+	(5, NULL), (6, '00000311100010'), (7, '00000301200028'), (8, '0000030120001'), (9, '00000301200036'), (10, '')) AS v (n, siret);
+ANALYZE registre;
+-- all different; fewer than are asked for ahead at once
+CREATE TEMP TABLE grand (n int PRIMARY KEY, id int);
+INSERT INTO grand SELECT n, 1000 + n FROM generate_series(1, 30) AS n;
+ANALYZE grand;
+-- so many rows that reading them all is dearer than any number of keys here
+ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (ADD rows '1000000');
+\pset tuples_only on
+\pset format unaligned
+\pset null '-'
+-- a plan, or what it did, without what other cases show
+CREATE FUNCTION outils.forme(query text, options text DEFAULT 'COSTS OFF') RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT regexp_replace(regexp_replace(plan, 'pg_temp_\d+', 'pg_temp'), '\((actual )?rows=[0-9.]+ loops=(\d+)\)', '(loops=\2)')
+	FROM outils.plan(query, options) AS plan
+	WHERE plan !~ '^\s*(Filter|Join Filter|Sent|Pages|Bytes|Attempts|Rows Removed|Kept Hits|Cluster Hits|Inner Unique|Full Read)'
+$$;
+CREATE FUNCTION outils.fait(query text) RETURNS SETOF text LANGUAGE sql AS
+'SELECT * FROM outils.forme(query, ''ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF'')';
+\! $sent count > /dev/null
+
+-- ====================================================================
+-- Inner, left, semi, anti; no other kind
+-- ====================================================================
+SELECT forme('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+SELECT forme('SELECT r.n, s.id FROM registre AS r LEFT JOIN marche_inclusion.structures AS s ON s.siret = r.siret AND s.is_active AND s.id > r.n');
+SELECT forme('SELECT r.n, s.id FROM marche_inclusion.structures AS s RIGHT JOIN registre AS r ON s.siret = r.siret');
+SELECT forme('SELECT r.n FROM registre AS r WHERE EXISTS (SELECT FROM entreprise.entreprise_attestation_fiscale AS s WHERE s.siret = r.siret)');
+SELECT forme('SELECT r.n FROM registre AS r WHERE siret IN (SELECT siret FROM entreprise.entreprise_attestation_fiscale)');
+SELECT forme('SELECT r.n FROM registre AS r WHERE NOT EXISTS (SELECT FROM entreprise.entreprise_attestation_fiscale AS s WHERE s.siret = r.siret)');
+SELECT forme('SELECT id FROM marche_inclusion.structures WHERE siret IN (SELECT siret FROM registre)');
+SELECT forme('SELECT r.n, s.id FROM registre AS r FULL JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+
+-- ====================================================================
+-- Keys by expressions, several of them, with constants; sources of a union
+-- ====================================================================
+SELECT forme($$SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siren = left(coalesce(r.siret, '000003012'), 9)$$, 'VERBOSE, COSTS OFF');
+SELECT forme($$SELECT r.n, t.niveau FROM (VALUES (1, 'REG', '53'), (2, 'DEP', '35'), (3, 'DEP', '29')) AS r (n, type, code) JOIN marche_travail.marche_travail_tensions AS t
+	ON t.code_type_territoire = r.type AND t.code_territoire = r.code AND t.code_rome = 'D1102' AND t.derniere_periode$$);
+SELECT forme($$SELECT r.n, a.statut FROM registre AS r LEFT JOIN entreprise.entreprise_attestations AS a ON a.siret = r.siret AND a.type IN ('attestation_fiscale', 'attestation_vigilance')$$);
+
+-- ====================================================================
+-- One in the other; tables behind an Append; below other nodes
+-- ====================================================================
+SELECT forme($$SELECT r.n, s.id, a.siren FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret LEFT JOIN entreprise.entreprise_attestation_fiscale AS a ON a.siren = s.siren$$);
+CREATE FOREIGN TABLE marche_inclusion.autres (id int, siret text) SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');
+CREATE VIEW toutes AS SELECT 'structures' AS de, id, siret FROM marche_inclusion.structures UNION ALL SELECT 'autres', id, siret FROM marche_inclusion.autres;
+SELECT forme('SELECT r.n, t.de, t.id FROM registre AS r JOIN toutes AS t ON t.siret = r.siret');
+CREATE TABLE parts (id int, siret text, kind text) PARTITION BY LIST (kind);
+CREATE FOREIGN TABLE parts_ei PARTITION OF parts FOR VALUES IN ('EI') SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');
+CREATE FOREIGN TABLE parts_autres PARTITION OF parts DEFAULT SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');
+SELECT forme('SELECT r.n, t.id FROM registre AS r JOIN parts AS t ON t.siret = r.siret');
+-- a partition that is local
+DROP FOREIGN TABLE parts_ei, parts_autres;
+CREATE TABLE parts_anciennes PARTITION OF parts FOR VALUES IN ('ANCIENNE');
+CREATE FOREIGN TABLE parts_api PARTITION OF parts DEFAULT SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');
+INSERT INTO parts VALUES (1, '00000301200010', 'ANCIENNE');
+SELECT forme('SELECT r.n, count(t.id) FROM registre AS r LEFT JOIN marche_inclusion.structures AS t ON t.siret = r.siret GROUP BY r.n ORDER BY 1');
+SELECT forme('WITH r AS MATERIALIZED (SELECT siret, count(*) FROM registre GROUP BY siret) SELECT * FROM r JOIN marche_inclusion.structures AS s USING (siret)');
+\! $sent
+-- what these give
+SELECT r.n, t.de, t.id FROM registre AS r JOIN toutes AS t ON t.siret = r.siret WHERE r.n < 4 ORDER BY 1, 2, 3;
+SELECT r.n, t.id, t.kind FROM registre AS r JOIN parts AS t ON t.siret = r.siret WHERE r.n < 4 ORDER BY 1, 2;
+\! $sent
+
+-- ====================================================================
+-- The order of the outer rows is kept: no Sort
+-- ====================================================================
+SET enable_seqscan = off;
+SELECT forme('SELECT r.n, s.id FROM registre AS r LEFT JOIN marche_inclusion.structures AS s ON s.siret = r.siret ORDER BY r.n');
+SELECT string_agg(n::text, ' ') FROM (SELECT r.n FROM registre AS r LEFT JOIN marche_inclusion.structures AS s ON s.siret = r.siret ORDER BY r.n DESC) AS t;
+RESET enable_seqscan;
+\! $sent count
+
+-- ====================================================================
+-- Where it is not: rows locked or changed; switched off
+-- ====================================================================
+CREATE TEMP TABLE cible (n int PRIMARY KEY, id int);
+INSERT INTO cible VALUES (1, 1), (2, 2);
+CREATE FUNCTION outils.nus(query text) RETURNS text LANGUAGE sql AS
+'SELECT CASE WHEN bool_or(plan ~ ''Lookup Join'') THEN ''lookup join'' WHEN bool_or(plan ~ ''Nested Loop'') THEN ''nested loop'' END FROM outils.plan(query, ''COSTS OFF'') AS plan';
+SELECT nus('SELECT r.n FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret FOR UPDATE OF r');
+SELECT nus('SELECT r.n FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret FOR SHARE');
+SELECT nus('UPDATE cible SET id = s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n = cible.n');
+SELECT nus('DELETE FROM cible USING registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n = cible.n');
+SELECT nus('MERGE INTO cible USING (SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret) AS v ON v.n = cible.n WHEN MATCHED THEN UPDATE SET id = v.id');
+SELECT nus('WITH u AS (UPDATE cible SET id = 3 RETURNING n) SELECT s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+-- but in the nightly load
+SELECT nus('INSERT INTO cible SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret ON CONFLICT (n) DO UPDATE SET id = excluded.id');
+SELECT nus('CREATE TABLE nouvelle AS SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+SELECT nus('CREATE MATERIALIZED VIEW nouvelle AS SELECT r.id FROM marche_inclusion.autres AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.id IN (1001, 1002)');
+SELECT nus('SELECT r.n FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+SET apigouv_fdw.enable_lookup_join = off;
+SELECT nus('SELECT r.n FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+RESET apigouv_fdw.enable_lookup_join;
+\! $sent count
+INSERT INTO cible SELECT r.n, min(s.id) FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret GROUP BY r.n ON CONFLICT (n) DO UPDATE SET id = excluded.id;
+SELECT * FROM cible ORDER BY n;
+\! $sent
+
+-- ====================================================================
+-- What was done: nulls, malformed, duplicate and known keys cost nothing
+-- ====================================================================
+SELECT fait('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+\! $sent
+-- three establishments of one company
+SELECT fait('SELECT r.n, a.siren FROM registre AS r JOIN entreprise.entreprise_attestation_fiscale AS a ON a.siret = r.siret');
+\! $sent
+SELECT fait($$SELECT r.n, a.type FROM registre AS r LEFT JOIN entreprise.entreprise_attestations AS a ON a.siren = r.siren AND a.type IN ('attestation_vigilance', 'conformite_cotisations_msa') WHERE r.n IN (1, 2, 7)$$);
+\! $sent
+BEGIN;
+SELECT count(*) FROM marche_inclusion.structures WHERE siret IN ('00000301200010', '00000302000013');
+SELECT fait('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret');
+COMMIT;
+\! $sent
+
+-- ====================================================================
+-- In other formats
+-- ====================================================================
+CREATE FUNCTION outils.noeud(query text, options text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	EXECUTE format('EXPLAIN (%s, FORMAT JSON) %s', options, query) INTO plan;
+	RETURN (SELECT jsonb_object_agg(key, value) FROM jsonb_each(jsonb_path_query_first(plan::jsonb, '$.** ? (@."Custom Plan Provider" == "Lookup Join")'))
+		WHERE key IN ('Node Type', 'Custom Plan Provider', 'Lookup Of', 'Keys Foreseen', 'Requests Foreseen', 'Batches', 'Keys', 'Requests', 'Saved by Cache', 'Saved as Duplicates'));
+END
+$$;
+SELECT jsonb_pretty(noeud('SELECT r.n, t.id FROM registre AS r JOIN toutes AS t ON t.siret = r.siret', 'COSTS OFF'));
+SELECT jsonb_pretty(noeud('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret', 'ANALYZE, VERBOSE, COSTS OFF, TIMING OFF, SUMMARY OFF'));
+CREATE FUNCTION outils.texte(query text, options text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	plan text;
+BEGIN
+	EXECUTE format('EXPLAIN (%s) %s', options, query) INTO plan;
+	RETURN (SELECT string_agg(line, E'\n') FROM regexp_split_to_table(plan, '\n') AS line WHERE line ~ '(Lookup|Item|Batches|Keys|Duplicates|Saved|Foreseen)' AND line !~ 'Malformed');
+END
+$$;
+SELECT texte('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT XML');
+SELECT texte('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret', 'ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, FORMAT YAML');
+\! $sent count > /dev/null
+
+-- ====================================================================
+-- All rows wanted: all at once; a query that may stop early: few
+-- ====================================================================
+SELECT fait('SELECT g.n, s.id FROM grand AS g JOIN marche_inclusion.structures AS s ON s.id = g.id');
+\! $sent count
+SELECT count(*) FROM (SELECT g.n, s.id FROM grand AS g JOIN marche_inclusion.structures AS s ON s.id = g.id LIMIT 1) AS t;
+\! $sent count
+SELECT EXISTS (SELECT FROM grand AS g JOIN marche_inclusion.structures AS s ON s.id = g.id);
+\! $sent count
+-- the first that is not active is the fourteenth: 1, 2, 4, 8
+SELECT fait('SELECT g.n FROM grand AS g JOIN marche_inclusion.structures AS s ON s.id = g.id WHERE NOT s.is_active LIMIT 1');
+\! $sent count
+BEGIN;
+DECLARE c CURSOR FOR SELECT g.n, s.id FROM grand AS g JOIN marche_inclusion.structures AS s ON s.id = g.id;
+FETCH 1 FROM c;
+\! $sent count
+FETCH 1 FROM c;
+\! $sent count
+FETCH 1 FROM c;
+\! $sent count
+FETCH 1 FROM c;
+\! $sent count
+MOVE ALL FROM c;
+\! $sent count
+COMMIT;
+-- all that was asked has served, when the cursor is read to its end
+BEGIN;
+DECLARE c CURSOR FOR SELECT r.n FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret;
+FETCH 2 FROM c;
+MOVE ALL FROM c;
+COMMIT;
+\! $sent
+
+-- ====================================================================
+-- Started again for each row of another table: the transaction's cache serves
+-- ====================================================================
+SET enable_material = off;
+SET enable_memoize = off;
+SELECT forme('SELECT v.x, t.* FROM (VALUES (1), (3), (2)) AS v (x) CROSS JOIN LATERAL (SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= v.x OFFSET 0) AS t');
+SELECT v.x, count(*), count(DISTINCT t.n), count(DISTINCT t.id) FROM (VALUES (1), (3), (2)) AS v (x) CROSS JOIN LATERAL (SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= v.x OFFSET 0) AS t GROUP BY v.x ORDER BY 1;
+\! $sent
+-- and the loop may be left at any row
+SELECT v.x, (SELECT s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= v.x ORDER BY r.n, s.id LIMIT 1) FROM (VALUES (1), (3), (2), (8)) AS v (x);
+\! $sent
+RESET enable_material;
+RESET enable_memoize;
+
+-- ====================================================================
+-- Prepared: the generic plan
+-- ====================================================================
+PREPARE p (int, text) AS SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= $1 AND s.kind = $2 ORDER BY 1, 2;
+SET plan_cache_mode = force_generic_plan;
+SELECT forme('EXECUTE p (1, ''EI'')');
+EXECUTE p (1, 'EI');
+EXECUTE p (3, 'ACI');
+EXECUTE p (100, 'EI');
+\! $sent
+RESET plan_cache_mode;
+
+-- ====================================================================
+-- Functions that may do something are called as often as without; they make no key
+-- ====================================================================
+CREATE FUNCTION outils.dite(text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$BEGIN RAISE NOTICE 'key %', $1; RETURN $1; END$$;
+SELECT forme('SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = dite(r.siret) WHERE r.n < 3');
+SELECT r.n, s.id FROM (SELECT n, dite(siret) AS siret FROM registre WHERE n < 4 OFFSET 0) AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret ORDER BY 1, 2;
+\! $sent count
