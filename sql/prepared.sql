@@ -56,6 +56,8 @@ EXECUTE par_sirets ('{NULL, 00000301200010}');
 -- ====================================================================
 -- Parameters of the list: the values decide at execution what is sent
 -- ====================================================================
+-- said to be so large that any filter is worth its requests, even when its values are not known
+ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (ADD rows '1000000');
 PREPARE par_filtre (text, text[], timestamptz, boolean) AS
 SELECT (SELECT count(*) FROM marche_inclusion.structures
         WHERE kind = $1 AND department = ANY ($2) AND updated_at >= $3 AND is_active = $4)

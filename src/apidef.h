@@ -364,6 +364,7 @@ typedef struct ApigouvTable
 	char	   *source;			/* where the upstream describes it; NULL if
 								 * not told */
 	double		rows;
+	double		row_bytes;		/* of one row as sent */
 	int			recommended_ttl_s;	/* for cache_ttl_s; -1 = none */
 	bool		is_union;
 	bool		personal_data;

@@ -21,6 +21,9 @@
 
 #include "apidef_read.h"
 
+/* What a column's name and value take in a reply, on the average. */
+#define COLUMN_BYTES 32
+
 /* A route being made, with what is only known of it in the file. */
 typedef struct RouteDraft
 {
@@ -32,9 +35,9 @@ typedef struct RouteDraft
 /* words of the definition format; lists for enums are in their order */
 
 static const char *const table_members[] = {
-	"table", "comment", "source", "rows", "union", "columns", "routes",
-	"replies", "empty_is_null", "personal_data", "recommended_cache_ttl_s",
-	NULL
+	"table", "comment", "source", "rows", "row_bytes", "union", "columns",
+	"routes", "replies", "empty_is_null", "personal_data",
+	"recommended_cache_ttl_s", NULL
 };
 static const char *const route_members[] = {
 	"name", "method", "path", "parameters", "variants", "rows",
@@ -825,6 +828,21 @@ mark_keepable_routes(ApigouvTable *table)
 	}
 }
 
+/* Bytes of a row as sent: so many for each column that has its own there. */
+static double
+guess_row_bytes(const ApigouvTable *table)
+{
+	int			n = 0;
+
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const ApigouvSource *source = &table->columns[i].source;
+
+		n += source->kind == APIGOUV_SOURCE_PATH && *source->paths[0] != '\0';
+	}
+	return Max(n, 1) * COLUMN_BYTES;
+}
+
 /*
  * apigouv_apidef_read_table
  *		Read a whole table file into *table, which holds zeros.
@@ -853,6 +871,8 @@ apigouv_apidef_read_table(const ApigouvField *file, ApigouvApiFile *api,
 										  api->empty_is_null);
 
 	apigouv_apidef_read_table_columns(file, api, table, empty_is_null);
+	table->row_bytes = apigouv_field_number(file, "row_bytes", 0,
+											guess_row_bytes(table));
 	read_routes(file, api, table);
 	check_echoes(file, table);
 	mark_opaque_columns(table);

@@ -249,6 +249,23 @@ identity_of(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 	return options->limit_identity ? options->limit_identity : secrets->token;
 }
 
+/* A role's share of a rate, in percent. */
+static int
+share_of_rate(int requests, int share)
+{
+	return Max((int) ((int64) requests * share / 100), 1);
+}
+
+int
+apigouv_limit_rate(const ApigouvOptions *options, Oid userid, int limit)
+{
+	int			requests = options->limits[limit].requests;
+	int			share = options->role_limits == NULL ? 0
+	: share_of(options->role_limits, GetUserNameFromId(userid, false));
+
+	return share > 0 ? share_of_rate(requests, share) : requests;
+}
+
 /* Add a limit, for everybody (role NULL) or a role's share of it. */
 static void
 add_limit(const ApigouvOptions *options, const ApigouvSecrets *secrets,
@@ -269,7 +286,7 @@ add_limit(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 	memset(limit, 0, sizeof(*limit));
 	hash_texts(texts, lengthof(texts), limit->key);
 	limit->requests = role == NULL ? from->requests
-		: Max((int) ((int64) from->requests * share / 100), 1);
+		: share_of_rate(from->requests, share);
 	limit->window_us = from->window_ms * INT64CONST(1000);
 	limit->margin_ms = from->margin_ms;
 	limit->is_group = role == NULL && from->counted_by != APIGOUV_BY_IP;

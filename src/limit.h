@@ -30,6 +30,10 @@ extern void apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 							   const ApigouvSecrets *secrets, int limit,
 							   bool from_host, ApigouvQuotaLimits *limits);
 
+/* Requests that a role may make in a window of a limit of the API. */
+extern int	apigouv_limit_rate(const ApigouvOptions *options, Oid userid,
+							   int limit);
+
 /* "250 requests per 60 seconds", palloc'd. */
 extern char *apigouv_limit_window(int requests, int64 window_ms);
 

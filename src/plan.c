@@ -57,6 +57,7 @@ typedef struct PathPlan
 								 * replace it at execution */
 	List	   *constant_quals; /* of ApigouvQual */
 	double		requests;
+	double		in_turn;		/* requests before the first row */
 	Cost		cost;			/* of the requests and their rows */
 	const char *missing;		/* key column without a value, or NULL */
 } PathPlan;
@@ -245,18 +246,6 @@ constant_quals(const ApigouvRelInfo *info, Relids outer)
 	return result;
 }
 
-/* Count what a route of a plan costs. */
-static void
-add_cost(PathPlan *plan, const ApigouvOptions *options,
-		 const ApigouvRouteMatch *match, double requests)
-{
-	const ApigouvRoute *route = &options->table->routes[match->route];
-
-	plan->requests += requests;
-	plan->cost += apigouv_cost_requests(options, route, requests) +
-		apigouv_cost_rows(options, route, match->rows);
-}
-
 /* Add the path of a plan. */
 static void
 add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
@@ -269,7 +258,7 @@ add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
 
 	if (!bms_is_empty(outer))
 		rows = get_baserel_parampathinfo(root, rel, outer)->ppi_rows;
-	startup = plan->requests > 0 ? info->options->request_cost : 0;
+	startup = plan->in_turn * info->options->request_cost;
 	total = plan->cost +
 		rows_sent * (cpu_tuple_cost + rel->baserestrictcost.per_tuple) +
 		rel->baserestrictcost.startup;
@@ -306,6 +295,60 @@ lookups_of(const ApigouvTable *table, List *earlier,
 }
 
 /*
+ * cost_of_routes
+ *		Cost of the requests and rows of a plan's routes, when the plan is run
+ *		for a number of different sets of parameters at once.
+ *
+ * A first request must have its reply before the one that needs it, and the
+ * first page of a list before the others.  Beside that, all travel together.
+ * *requests, *in_turn: how many there are, and how many the first row needs.
+ */
+static Cost
+cost_of_routes(const ApigouvOptions *options, const PathPlan *plan,
+			   double times, double *requests, double *in_turn)
+{
+	const ApigouvTable *table = options->table;
+	ApigouvRequestCount lookups = {0};
+	ApigouvRequestCount first = {0};
+	ApigouvRequestCount further = {0};
+	List	   *earlier = NIL;
+	Cost		cost = 0;
+	ListCell   *lc;
+
+	foreach(lc, plan->routes)
+	{
+		ApigouvRouteMatch *match = lfirst(lc);
+		const ApigouvRoute *route = &table->routes[match->route];
+
+		apigouv_cost_count(options, route->lookup.limit,
+						   times * lookups_of(table, earlier, match),
+						   &lookups);
+		apigouv_cost_count(options, route->limit, times * match->values,
+						   &first);
+		apigouv_cost_count(options, route->limit,
+						   times * (match->requests - match->values),
+						   &further);
+		cost += apigouv_cost_rows(options, route, times * match->rows);
+		if (!table->is_union)
+			break;				/* the others only serve in its place */
+		earlier = lappend(earlier, match);
+	}
+	*requests = lookups.total + first.total + further.total;
+	*in_turn = (lookups.total > 0 ? 1 : 0) + (first.total > 0 ? 1 : 0);
+	return cost + apigouv_cost_of_count(options, &lookups) +
+		apigouv_cost_of_count(options, &first) +
+		apigouv_cost_of_count(options, &further);
+}
+
+/* Find what a plan costs. */
+static void
+add_cost(PathPlan *plan, const ApigouvOptions *options)
+{
+	plan->cost = cost_of_routes(options, plan, 1, &plan->requests,
+								&plan->in_turn);
+}
+
+/*
  * add_union_path
  *		The path of a union table: one route for each source.
  *
@@ -334,7 +377,7 @@ add_union_path(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 			source = table->routes[i].source;
 			continue;
 		}
-		match = apigouv_route_match(root, rel, info, i, outer);
+		match = apigouv_route_match(root, rel, info, i, outer, NULL);
 		if (match == NULL)
 		{
 			if (i + 1 == table->nroutes ||
@@ -343,17 +386,70 @@ add_union_path(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 			continue;
 		}
 		source = table->routes[i].source;
-		add_cost(plan, info->options, match, match->requests +
-				 lookups_of(table, plan->routes, match));
 		plan->routes = lappend(plan->routes, match);
 		rows += match->rows;
 		used = bms_add_members(used, match->outer);
 	}
+	add_cost(plan, info->options);
 	plan->constant_quals = constant_quals(info, outer);
 	if (!bms_is_subset(outer, bms_union(used, rel->lateral_relids)))
 		return false;
 	add_one_path(root, rel, plan, rows, outer);
 	return true;
+}
+
+/*
+ * add_route_path
+ *		Add the path of one route; false when outer feeds nothing of it.
+ *
+ * others: routes that may replace it.
+ */
+static bool
+add_route_path(PlannerInfo *root, RelOptInfo *rel, Relids outer,
+			   ApigouvRouteMatch *match, List *others)
+{
+	const ApigouvRelInfo *info = rel->fdw_private;
+	PathPlan   *plan;
+
+	if (!bms_is_subset(outer, bms_union(match->outer, rel->lateral_relids)))
+		return false;
+	plan = palloc0(sizeof(PathPlan));
+	plan->routes = list_concat(list_make1(match), others);
+	add_cost(plan, info->options);
+	add_one_path(root, rel, plan, match->rows, outer);
+	return true;
+}
+
+/*
+ * add_wider_paths
+ *		Paths of a route with fewer filters than could be sent: those that
+ *		take a request for each of their values may cost more than they save.
+ *
+ * Without any of them, and without each one alone.
+ */
+static void
+add_wider_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer,
+				const ApigouvRouteMatch *match, List *others)
+{
+	const ApigouvRelInfo *info = rel->fdw_private;
+	ApigouvRouteMatch *wider;
+	int			param = -1;
+
+	if (bms_is_empty(match->spread))
+		return;
+	wider = apigouv_route_match(root, rel, info, match->route, outer,
+								match->spread);
+	if (wider != NULL)
+		add_route_path(root, rel, outer, wider, list_copy(others));
+	if (bms_membership(match->spread) == BMS_SINGLETON)
+		return;
+	while ((param = bms_next_member(match->spread, param)) >= 0)
+	{
+		wider = apigouv_route_match(root, rel, info, match->route, outer,
+									bms_make_singleton(param));
+		if (wider != NULL)
+			add_route_path(root, rel, outer, wider, list_copy(others));
+	}
 }
 
 /*
@@ -374,7 +470,7 @@ add_route_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 	for (int i = 0; i < info->options->table->nroutes; i++)
 	{
 		ApigouvRouteMatch *match = apigouv_route_match(root, rel, info, i,
-													   outer);
+													   outer, NULL);
 
 		if (match != NULL)
 			usable = lappend(usable, match);
@@ -382,18 +478,11 @@ add_route_paths(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 	foreach(lc, usable)
 	{
 		ApigouvRouteMatch *match = lfirst(lc);
-		PathPlan   *plan;
+		List	   *others = list_delete_ptr(list_copy(usable), match);
 
-		if (!bms_is_subset(outer,
-						   bms_union(match->outer, rel->lateral_relids)))
-			continue;
-		plan = palloc0(sizeof(PathPlan));
-		plan->routes = list_concat(list_make1(match),
-								   list_delete_ptr(list_copy(usable), match));
-		add_cost(plan, info->options, match,
-				 match->requests + match->lookups);
-		add_one_path(root, rel, plan, match->rows, outer);
-		added = true;
+		if (add_route_path(root, rel, outer, match, list_copy(others)))
+			added = true;
+		add_wider_paths(root, rel, outer, match, others);
 	}
 	return added;
 }
@@ -634,24 +723,11 @@ apigouv_plan_cost(const ForeignPath *path, double times, double different)
 {
 	const PathPlan *plan = linitial(path->fdw_private);
 	const ApigouvRelInfo *info = path->path.parent->fdw_private;
-	const ApigouvOptions *options = info->options;
-	List	   *earlier = NIL;
-	Cost		cost = 0;
-	ListCell   *lc;
+	double		requests;
+	double		in_turn;
+	Cost		cost;
 
-	foreach(lc, plan->routes)
-	{
-		ApigouvRouteMatch *match = lfirst(lc);
-		const ApigouvRoute *route = &options->table->routes[match->route];
-		double		requests = match->requests +
-		lookups_of(options->table, earlier, match);
-
-		cost += apigouv_cost_requests(options, route, different * requests) +
-			apigouv_cost_rows(options, route, different * match->rows);
-		if (!options->table->is_union)
-			break;				/* the others only serve in its place */
-		earlier = lappend(earlier, match);
-	}
+	cost = cost_of_routes(info->options, plan, different, &requests, &in_turn);
 	return cost + times * (path->path.rows + 1) *
 		(cpu_tuple_cost + path->path.parent->baserestrictcost.per_tuple);
 }

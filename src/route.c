@@ -370,34 +370,43 @@ pages_of_rows(const ApigouvPaging *paging, double rows)
 }
 
 /*
+ * selectivity_of
+ *		Part of the table that the conditions sent leave.
+ *
+ * One that feeds several parameters counts once.  What comes from other
+ * relations is taken for a constant.
+ */
+static Selectivity
+selectivity_of(PlannerInfo *root, RelOptInfo *rel,
+			   const ApigouvRouteMatch *result)
+{
+	List	   *clauses = NIL;
+	ListCell   *lc;
+
+	foreach(lc, result->matches)
+	{
+		const ApigouvMatch *match = lfirst(lc);
+
+		clauses = list_append_unique_ptr(clauses, match->qual->clause);
+	}
+	return clauselist_selectivity(root, clauses, rel->relid, JOIN_INNER, NULL);
+}
+
+/*
  * foresee
  *		Fill the estimates of a match: values is the number of requests that
  *		its conditions make, before paging.
  */
 static void
-foresee(PlannerInfo *root, const ApigouvRelInfo *info,
+foresee(PlannerInfo *root, RelOptInfo *rel, const ApigouvRelInfo *info,
 		const ApigouvRoute *route, ApigouvRouteMatch *result, double values)
 {
-	ListCell   *lc;
-
+	result->values = values;
 	if (route->keyed)
 		result->rows = values * route->rows_per_request;
 	else
-	{
-		result->rows = info->tuples;
-		foreach(lc, result->matches)
-		{
-			const ApigouvMatch *match = lfirst(lc);
-
-			if (match->qual->outer == NULL)
-				result->rows *= clause_selectivity(root,
-												   (Node *) match->qual->clause,
-												   0, JOIN_INNER, NULL);
-			else
-				result->rows /= DEFAULT_NUM_DISTINCT;
-		}
-		result->rows = Max(1, result->rows);
-	}
+		result->rows = Max(1, info->tuples *
+						   selectivity_of(root, rel, result));
 	result->requests = values == 0 ? 0
 		: values * pages_of_rows(&route->paging,
 								 result->rows / Max(values, 1));
@@ -427,17 +436,54 @@ all_sent_exactly(RelOptInfo *rel, const ApigouvRoute *route, List *matches)
 		rel->joininfo == NIL;
 }
 
+/* Does a source give the value that was asked for a column? */
+static bool
+echoes(const ApigouvSource *source, int column)
+{
+	for (int i = 0; i < source->nsubs; i++)
+	{
+		if (echoes(&source->subs[i], column))
+			return true;
+	}
+	return source->kind == APIGOUV_SOURCE_ECHO && source->column == column;
+}
+
+/*
+ * can_be_left_out
+ *		Would rows be the same, once checked here, without this filter?
+ *
+ * Not if a column tells what was asked by it.
+ */
+static bool
+can_be_left_out(const ApigouvTable *table, const ApigouvRoute *route,
+				const ApigouvParam *param)
+{
+	if (!is_optional_filter(param))
+		return false;
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (echoes(&route->sources[i], param->column))
+			return false;
+	}
+	return true;
+}
+
 /*
  * apigouv_route_match
  *		Feed a route from the conditions that outer allows.
+ *
+ * left_out: positions of filters that shall not be sent, out of the spread of
+ * an earlier result.
  *
  * Result: in the current context, or NULL when the route is not usable.
  */
 ApigouvRouteMatch *
 apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
-					const ApigouvRelInfo *info, int position, Relids outer)
+					const ApigouvRelInfo *info, int position, Relids outer,
+					const Bitmapset *left_out)
 {
-	const ApigouvRoute *route = &info->options->table->routes[position];
+	const ApigouvTable *table = info->options->table;
+	const ApigouvRoute *route = &table->routes[position];
 	ApigouvRouteMatch *result = palloc0(sizeof(ApigouvRouteMatch));
 	Bitmapset  *handled = NULL;
 	double		values = 1;
@@ -465,8 +511,10 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 		fate = judge_match(root, route, param, qual, &n);
 		if (fate == FATE_UNUSABLE)
 			return NULL;
-		if (fate == FATE_LEFT_OUT)
+		if (fate == FATE_LEFT_OUT || bms_is_member(i, left_out))
 			continue;
+		if (n > 1 && can_be_left_out(table, route, param))
+			result->spread = bms_add_member(result->spread, i);
 		if (!is_matched(route, result->matches, qual))
 			values *= n;
 		match = palloc(sizeof(ApigouvMatch));
@@ -477,7 +525,7 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 	}
 	if (!is_usable_under(info, route, result->matches, handled))
 		return NULL;
-	foresee(root, info, route, result, values);
+	foresee(root, rel, info, route, result, values);
 	result->exact = all_sent_exactly(rel, route, result->matches);
 	return result;
 }

@@ -36,7 +36,11 @@ typedef struct ApigouvRouteMatch
 	int			route;			/* position in the table */
 	List	   *matches;		/* of ApigouvMatch */
 	Relids		outer;			/* relations that feed it */
-	double		requests;		/* foreseen, lookups aside */
+	Bitmapset  *spread;			/* filters that make several requests and
+								 * could be left out */
+	double		values;			/* first pages foreseen: one for each set of
+								 * values sent */
+	double		requests;		/* foreseen, lookups aside: all pages */
 	double		lookups;		/* first requests foreseen */
 	double		rows;			/* that the API sends, foreseen */
 	bool		exact;			/* every condition of the query is sent, and
@@ -46,7 +50,8 @@ typedef struct ApigouvRouteMatch
 extern ApigouvRouteMatch *apigouv_route_match(PlannerInfo *root,
 											  RelOptInfo *rel,
 											  const ApigouvRelInfo *info,
-											  int route, Relids outer);
+											  int route, Relids outer,
+											  const Bitmapset *left_out);
 extern bool apigouv_route_needs_condition(const ApigouvParam *param);
 extern bool apigouv_route_is_fed(const ApigouvRelInfo *info,
 								 const ApigouvParam *param);
