@@ -385,6 +385,19 @@ apigouv_http_refused(const ApigouvTransfer *transfer, int64 for_ms)
 	return for_ms <= private->quota_wait_ms;
 }
 
+/*
+ * apigouv_http_wait_anew
+ *		The waits for slots begin now.  See http.h.
+ */
+void
+apigouv_http_wait_anew(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &waits)
+		dlist_container(Wait, node, iter.cur)->since = 0;
+}
+
 void
 apigouv_admit_leave(void)
 {

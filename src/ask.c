@@ -87,18 +87,18 @@ build_page(const ApigouvScanState *state, const ApigouvTask *task,
 }
 
 /*
- * apigouv_ask_page
+ * ask
  *		Ask for a page, through the caches.
  *
  * All pages of a read are of one generation: a later one comes from where
- * the first came from, or the read begins anew with an error.
+ * the first came from.  False when it is not there, or, with *ring
+ * APIGOUV_RING_REFUSED, when the query may not send its request.
  */
-void
-apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
-				 bool lookup)
+static bool
+ask(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+	bool lookup, ApigouvRing *ring)
 {
 	ApigouvRead read = {0};
-	ApigouvRing ring;
 
 	/* what a LIMIT leaves of a list in pages is not kept */
 	read.to_its_end = lookup || !state->may_stop_early ||
@@ -114,19 +114,38 @@ apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 									apigouv_ask_secrets(state,
 														task->sroute->route),
 									task->sroute->route, &page->built, &read,
-									&ring);
-	if (page->reply == NULL && ring == APIGOUV_RING_REFUSED)
-		apigouv_budget_refuse(state);
+									ring);
 	if (page->reply == NULL)
-		apigouv_page_changed(state, task);
+		return false;
 	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
 	task->asked = lappend(task->asked, page->reply);
-	page->ours = ring == APIGOUV_RING_SENT;
-	count_ring(state, ring);
+	page->ours = *ring == APIGOUV_RING_SENT;
+	count_ring(state, *ring);
 	if (lookup)
-		return;
+		return true;
 	task->read = lappend(task->read, page->reply);
 	task->all_ours = page->ours && (read.first == NULL || task->all_ours);
+	return true;
+}
+
+/*
+ * apigouv_ask_page
+ *		Ask for a page that the scan has come to.
+ *
+ * Raises when the query has made all the requests that it may; or when caches
+ * lack a page of a list that they gave the first of: the read begins anew.
+ */
+void
+apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
+				 bool lookup)
+{
+	ApigouvRing ring;
+
+	if (ask(state, task, page, lookup, &ring))
+		return;
+	if (ring == APIGOUV_RING_REFUSED)
+		apigouv_budget_refuse(state);
+	apigouv_page_changed(state, task);
 }
 
 /* A reply was read to its end and makes sense: it is worth keeping. */
@@ -150,6 +169,26 @@ apigouv_ask_queue(ApigouvScanState *state, ApigouvTask *task,
 	*page = *wanted;
 	apigouv_ask_page(state, task, page, false);
 	task->pages = lappend(task->pages, page);
+}
+
+/*
+ * apigouv_ask_ahead
+ *		The same for a page that the scan has not come to: where it would
+ *		raise, nothing is asked, and false is returned.
+ */
+bool
+apigouv_ask_ahead(ApigouvScanState *state, ApigouvTask *task,
+				  const ApigouvPage *wanted)
+{
+	ApigouvPage *page = palloc(sizeof(ApigouvPage));
+	ApigouvRing ring;
+
+	*page = *wanted;
+	page->ahead = true;
+	if (!ask(state, task, page, false, &ring))
+		return false;
+	task->pages = lappend(task->pages, page);
+	return true;
 }
 
 /* Does the token hold one of the scopes of a route, as far as is known? */

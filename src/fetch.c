@@ -218,20 +218,11 @@ static int64
 announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 				const ApigouvTransfer *transfer)
 {
-	ApigouvValue value;
-	char	   *text;
-	char	   *end;
-	int64		total;
-
 	if (reader->total_index < 0)
 		return -1;
-	value = apigouv_rowstream_envelope(apigouv_unnest_outer(task->stream),
-									   transfer->body, reader->total_index);
-	if (value.kind != APIGOUV_NUMBER)
-		return -1;
-	text = apigouv_value_cstring(&value);
-	total = strtoll(text, &end, 10);
-	return *end == '\0' && total >= 0 ? total : -1;
+	return apigouv_page_total(apigouv_rowstream_envelope(apigouv_unnest_outer(task->stream),
+														 transfer->body,
+														 reader->total_index));
 }
 
 /* The level of the outermost list that a reader's rows stand in. */
@@ -288,25 +279,21 @@ give_row(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	return true;
 }
 
-/* Ask for the pages that follow, as many ahead as the query allows. */
+/* While rows of a page are given, those that follow travel. */
 static void
-ask_ahead(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *last)
+look_ahead(ApigouvScanState *state, ApigouvTask *task)
 {
-	int			ahead = state->may_stop_early ? 1
-	: state->options->max_concurrency;
-
-	while (list_length(task->pages) < ahead)
+	if (task->stream != NULL && !task->looked)
 	{
-		ApigouvPage next;
+		const ApigouvReader *reader = task->sroute->reader;
+		const ApigouvPage *page = linitial(task->pages);
 
-		if (task->pages != NIL)
-			last = llast(task->pages);
-		if (!apigouv_page_next(state, task, last, &next))
-			return;
-		apigouv_ask_queue(state, task, &next);
-		if (task->total < 0)
-			return;				/* whether another follows is not known */
+		apigouv_prefetch_look(state, task,
+							  announced_total(task, reader,
+											  page->reply->transfer),
+							  state->values[reader->whole_index].len);
 	}
+	apigouv_prefetch_serve(state);
 }
 
 /* All pages of a task have been read: give them to the cluster. */
@@ -358,7 +345,7 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	task->pages = list_delete_first(task->pages);
 	task->page_rows = 0;
 	old = MemoryContextSwitchTo(state->batch_cxt);
-	ask_ahead(state, task, page);
+	apigouv_prefetch_ended(state, task, page);
 	MemoryContextSwitchTo(old);
 	if (task->pages == NIL)
 	{
@@ -377,20 +364,23 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
  * given them: from then on the HTTP engine does not send that request again.
  */
 static void
-wait_for(ApigouvScanState *state, const ApigouvPage *page, size_t seen,
+wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
 		 bool streaming)
 {
 	const ApigouvReply *reply = page->reply;
 
-	while (reply->transfer->state != APIGOUV_TRANSFER_ENDED &&
-		   !(streaming && reply->transfer->streaming &&
-			 reply->transfer->body_len > seen))
+	do
 	{
-		apigouv_http_pump(-1);
-		apigouv_cache_trim();
-		apigouv_advance_window(state);
-		apigouv_ahead_advance();
-	}
+		while (reply->transfer->state != APIGOUV_TRANSFER_ENDED &&
+			   !(streaming && reply->transfer->streaming &&
+				 reply->transfer->body_len > seen))
+		{
+			apigouv_http_pump(-1);
+			apigouv_cache_trim();
+			apigouv_advance_window(state);
+			apigouv_ahead_advance();
+		}
+	} while (apigouv_prefetch_again(state, page));
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 		apigouv_http_wait(reply->transfer, seen);
 }
@@ -649,6 +639,7 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_READING:
+				look_ahead(state, task);
 				given = read_page(state, task, slot);
 				break;
 			case APIGOUV_TASK_MADE_ROW:

@@ -142,6 +142,12 @@ extern bool apigouv_http_refused(const ApigouvTransfer *transfer,
 								 int64 for_ms);
 
 /*
+ * What waits for a slot now does so on behalf of another request: each has
+ * its quota_wait_ms anew.
+ */
+extern void apigouv_http_wait_anew(void);
+
+/*
  * The caller may not come back for long: requests whose connection is still
  * being made keep no slot, and take one when they are sent.  Never raises.
  */

@@ -21,6 +21,7 @@
 
 #include "messages.h"
 #include "scan_state.h"
+#include "value.h"
 
 /* Room above an announced total, for rows that come meanwhile. */
 #define everything_above(total) ((total) + (total) / 10 + 1000)
@@ -74,9 +75,9 @@ apigouv_page_first(const ApigouvScanState *state, const ApigouvTask *task,
 		ask_everything(paging, paging->all_size, page);
 }
 
-/* The page that follows in a list whose order is stable. */
+/* The page that follows in a list of a total, whose order is stable. */
 static bool
-next_stable(const ApigouvTask *task, const ApigouvPage *last,
+next_stable(const ApigouvTask *task, const ApigouvPage *last, int64 total,
 			ApigouvPage *page)
 {
 	const ApigouvPaging *paging = paging_of(task);
@@ -84,7 +85,7 @@ next_stable(const ApigouvTask *task, const ApigouvPage *last,
 	int64		seen = paging->style == APIGOUV_PAGING_PAGE
 	? (int64) last->at * last->size : (int64) last->at + last->size;
 
-	if (task->total >= 0 && seen >= task->total)
+	if (total >= 0 && seen >= total)
 		return false;
 	page->size = size;
 	if (paging->style == APIGOUV_PAGING_OFFSET)
@@ -122,7 +123,7 @@ apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 	if (paging->style == APIGOUV_PAGING_NONE)
 		return false;
 	if (paging->stable)
-		return next_stable(task, last, page);
+		return next_stable(task, last, task->total, page);
 	if (task->total >= 0 && last->size >= task->total)
 		return false;
 	ask_everything(paging,
@@ -139,6 +140,38 @@ apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 				 errhint("Add conditions to the query.")));
 	}
 	return true;
+}
+
+/*
+ * apigouv_page_foresee
+ *		Fill what the page after `last` asks for, were the total this one.
+ *
+ * False as well when that cannot be told before the last page was read.
+ */
+bool
+apigouv_page_foresee(const ApigouvTask *task, const ApigouvPage *last,
+					 int64 total, ApigouvPage *page)
+{
+	const ApigouvPaging *paging = paging_of(task);
+
+	memset(page, 0, sizeof(*page));
+	return paging->style != APIGOUV_PAGING_NONE && paging->stable &&
+		next_stable(task, last, total, page);
+}
+
+/* The total that a value of a reply tells; -1 if it is none. */
+int64
+apigouv_page_total(ApigouvValue value)
+{
+	char	   *text;
+	char	   *end;
+	int64		total;
+
+	if (value.kind != APIGOUV_NUMBER)
+		return -1;
+	text = apigouv_value_cstring(&value);
+	total = strtoll(text, &end, 10);
+	return *end == '\0' && total >= 0 ? total : -1;
 }
 
 /*

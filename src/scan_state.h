@@ -61,6 +61,7 @@ typedef struct ApigouvPage
 	bool		begun;			/* its rows are being read */
 	bool		counted;		/* its transfer is in the counts */
 	bool		ours;			/* this scan sent it */
+	bool		ahead;			/* asked before the scan came to it */
 	int			size;			/* rows asked for; 0 = not paged */
 	int			at;				/* offset, or page number from 1 */
 	int			skip;			/* rows that were returned already */
@@ -96,6 +97,9 @@ typedef struct ApigouvTask
 	struct ApigouvPivot *pivot; /* groups of the page read; NULL if none */
 	int64		total;			/* rows announced, -1 = not known */
 	int64		position;		/* rows of all pages read to their end */
+	int			ended;			/* pages read that no LIMIT was sure to need */
+	bool		looked;			/* what follows the page read is asked for */
+	int64		row_bytes;		/* of a row in a reply, about */
 	bool		may_grow;		/* all rows were asked, the total unknown */
 	int64		emitted;		/* rows given to the executor */
 	const ApigouvSettings *made[2]; /* of the made row */
@@ -165,6 +169,8 @@ extern void apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task,
 							 ApigouvPage *page, bool lookup);
 extern void apigouv_ask_queue(ApigouvScanState *state, ApigouvTask *task,
 							  const ApigouvPage *wanted);
+extern bool apigouv_ask_ahead(ApigouvScanState *state, ApigouvTask *task,
+							  const ApigouvPage *wanted);
 extern void apigouv_ask_confirm(ApigouvScanState *state, ApigouvPage *page);
 extern bool apigouv_ask_is_entitled(ApigouvScanState *state,
 									const ApigouvRoute *route);
@@ -191,6 +197,15 @@ extern void apigouv_advance_window(ApigouvScanState *state);
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);
 extern void apigouv_fetch_stop(ApigouvScanState *state);
 
+/* prefetch.c */
+extern void apigouv_prefetch_look(ApigouvScanState *state, ApigouvTask *task,
+								  int64 total, size_t row_bytes);
+extern void apigouv_prefetch_ended(ApigouvScanState *state, ApigouvTask *task,
+								   const ApigouvPage *page);
+extern bool apigouv_prefetch_again(ApigouvScanState *state,
+								   ApigouvPage *page);
+extern void apigouv_prefetch_serve(ApigouvScanState *state);
+
 /* failure.c; each raises an error */
 extern void apigouv_failure_raise(const ApigouvScanState *state,
 								  ApigouvTask *task,
@@ -212,6 +227,10 @@ extern void apigouv_page_first(const ApigouvScanState *state,
 							   const ApigouvTask *task, ApigouvPage *page);
 extern bool apigouv_page_next(ApigouvScanState *state, ApigouvTask *task,
 							  const ApigouvPage *last, ApigouvPage *page);
+extern bool apigouv_page_foresee(const ApigouvTask *task,
+								 const ApigouvPage *last, int64 total,
+								 ApigouvPage *page);
+extern int64 apigouv_page_total(ApigouvValue value);
 extern int64 apigouv_page_start(const ApigouvTask *task,
 								const ApigouvPage *page);
 extern void apigouv_page_ended(const ApigouvScanState *state,

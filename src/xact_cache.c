@@ -890,6 +890,21 @@ apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
 }
 
 /*
+ * apigouv_cache_resend
+ *		Send a request that was refused before it was sent.
+ */
+void
+apigouv_cache_resend(ApigouvReply *reply, const ApigouvOptions *options,
+					 Oid userid, const ApigouvSecrets *secrets,
+					 const ApigouvBuilt *built)
+{
+	ApigouvTransfer *refused = reply->transfer;
+
+	send_request(reply, options, userid, secrets, built, 0);
+	apigouv_http_release(refused);
+}
+
+/*
  * apigouv_cache_forget
  *		Let the next asking send the request anew, whoever asks.
  *

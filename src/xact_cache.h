@@ -100,6 +100,10 @@ extern void apigouv_cache_renew(ApigouvReply *reply,
 								const ApigouvOptions *options, Oid userid,
 								const ApigouvSecrets *secrets,
 								const ApigouvBuilt *built);
+extern void apigouv_cache_resend(ApigouvReply *reply,
+								 const ApigouvOptions *options, Oid userid,
+								 const ApigouvSecrets *secrets,
+								 const ApigouvBuilt *built);
 extern bool apigouv_cache_is_final(const ApigouvReply *reply);
 extern void apigouv_cache_forget(ApigouvReply *reply);
 extern void apigouv_cache_land(ApigouvReply *reply);
