@@ -242,6 +242,12 @@ apigouv_fdw_handler(PG_FUNCTION_ARGS)
 	routine->ReScanForeignScan = apigouvReScanForeignScan;
 	routine->EndForeignScan = apigouvEndForeignScan;
 
+	/* execution beside other scans (async.c) */
+	routine->IsForeignPathAsyncCapable = apigouvIsForeignPathAsyncCapable;
+	routine->ForeignAsyncRequest = apigouvForeignAsyncRequest;
+	routine->ForeignAsyncConfigureWait = apigouvForeignAsyncConfigureWait;
+	routine->ForeignAsyncNotify = apigouvForeignAsyncNotify;
+
 	/* EXPLAIN (explain.c) */
 	routine->ExplainForeignScan = apigouvExplainForeignScan;
 

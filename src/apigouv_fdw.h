@@ -77,6 +77,12 @@ extern TupleTableSlot *apigouvIterateForeignScan(ForeignScanState *node);
 extern void apigouvReScanForeignScan(ForeignScanState *node);
 extern void apigouvEndForeignScan(ForeignScanState *node);
 
+/* async.c */
+extern bool apigouvIsForeignPathAsyncCapable(ForeignPath *path);
+extern void apigouvForeignAsyncRequest(AsyncRequest *areq);
+extern void apigouvForeignAsyncConfigureWait(AsyncRequest *areq);
+extern void apigouvForeignAsyncNotify(AsyncRequest *areq);
+
 /* explain.c */
 extern void apigouvExplainForeignScan(ForeignScanState *node,
 									  struct ExplainState *es);

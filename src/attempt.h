@@ -16,9 +16,6 @@
 #include "http.h"
 #include "lib/ilist.h"
 
-/* no moment: later than any */
-#define APIGOUV_NEVER			PG_INT64_MAX
-
 /*
  * Attempts at once, all pools together.  Each may hold a socket, and sockets
  * are taken from the same supply as the server's open files.

@@ -149,6 +149,21 @@
 #endif
 
 /*
+ * Does an Append that waits for its asynchronous children wake up for a
+ * cancel?  Not in the first minor versions; a later one may be running than
+ * the one that this was built with, and the other way round.
+ */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_append_minds_latch(version_num) true
+#elif PG_VERSION_NUM >= 170000
+#define apigouv_append_minds_latch(version_num) ((version_num) >= 170006)
+#elif PG_VERSION_NUM >= 160000
+#define apigouv_append_minds_latch(version_num) ((version_num) >= 160010)
+#else
+#define apigouv_append_minds_latch(version_num) ((version_num) >= 150014)
+#endif
+
+/*
  * Wait events: "Extension" for all before 17, which gave extensions names of
  * their own.
  */

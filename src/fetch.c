@@ -362,8 +362,11 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
  * Meanwhile the tasks begun ahead go on, which may replace the transfer by
  * one with a newer token.  Bytes are used only after apigouv_http_wait has
  * given them: from then on the HTTP engine does not send that request again.
+ *
+ * False when there is nothing yet and the scan must not block; would_block
+ * then says so to whoever asked for a row.
  */
-static void
+static bool
 wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
 		 bool streaming)
 {
@@ -375,6 +378,11 @@ wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
 			   !(streaming && reply->transfer->streaming &&
 				 reply->transfer->body_len > seen))
 		{
+			if (state->must_not_block)
+			{
+				state->would_block = true;
+				return false;
+			}
 			apigouv_http_pump(-1);
 			apigouv_cache_trim();
 			apigouv_advance_window(state);
@@ -383,6 +391,7 @@ wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
 	} while (apigouv_prefetch_again(state, page));
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 		apigouv_http_wait(reply->transfer, seen);
+	return true;
 }
 
 /*
@@ -509,7 +518,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 
 	if (task->stream == NULL)
 	{
-		wait_for(state, page, 0, streaming);
+		if (!wait_for(state, page, 0, streaming))
+			return false;
 		apigouv_cache_pin(page->hold);
 		transfer = page->reply->transfer;
 		if (transfer->state == APIGOUV_TRANSFER_ENDED)
@@ -557,12 +567,14 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 					return true;
 				break;
 			case APIGOUV_ROW_MORE:
-				wait_for(state, page, transfer->body_len, true);
+				if (!wait_for(state, page, transfer->body_len, true))
+					return false;
 				break;
 			case APIGOUV_ROW_END:
 				if (!complete)
 				{
-					wait_for(state, page, SIZE_MAX, false);
+					if (!wait_for(state, page, SIZE_MAX, false))
+						return false;
 					break;
 				}
 				end_page(state, task, page, reader);
@@ -619,11 +631,15 @@ apigouv_fetch_stop(ApigouvScanState *state)
 	}
 }
 
-/* Go on with the tasks until there is a row; false at the end. */
+/*
+ * Go on with the tasks until there is a row; false at the end, or when there
+ * would be something to wait for and the scan must not block.
+ */
 static bool
 next_row(ApigouvScanState *state, TupleTableSlot *slot)
 {
-	while (state->current < state->ntasks)
+	state->would_block = false;
+	while (state->current < state->ntasks && !state->would_block)
 	{
 		ApigouvTask *task = &state->tasks[state->current];
 		bool		given = false;
@@ -635,8 +651,8 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_LOOKUP:
-				wait_for(state, &task->lookup, SIZE_MAX, false);
-				apigouv_advance_window(state);
+				if (wait_for(state, &task->lookup, SIZE_MAX, false))
+					apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_READING:
 				look_ahead(state, task);
@@ -662,7 +678,8 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 
 /*
  * apigouv_fetch_next
- *		Store the next row of a scan into a slot; false at the end.
+ *		Store the next row of a scan into a slot; false at the end, or with
+ *		would_block set.
  */
 bool
 apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)

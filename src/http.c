@@ -70,6 +70,7 @@ static uint64 next_number = 0;
 static int64 queue_due = APIGOUV_NEVER; /* when to ask admit() again */
 static bool quota_keeps = false;	/* a limit keeps an attempt waiting */
 static int64 quota_waited_us = 0;	/* slept for that, all together */
+static uint64 moves = 0;		/* rounds in which something happened */
 
 /*
  * Time-outs count the time that this backend attends to its transfers.  While
@@ -388,7 +389,17 @@ advance(void)
 	if (attended >= next_expiry &&
 		apigouv_attempt_expire(attended, &next_expiry, end_attempt))
 		moved = true;
+	moves += begun || moved;
 	return begun || moved;
+}
+
+/* When a transfer can move, if no socket is ready before. */
+static int64
+next_due(void)
+{
+	int64		due = Min(apigouv_attempt_due(), queue_due);
+
+	return nrunning > 0 ? Min(due, next_expiry + away_us) : due;
 }
 
 /*
@@ -484,9 +495,7 @@ apigouv_http_pump(int timeout_ms)
 		now = monotonic_us();
 		if (now >= deadline)
 			return;
-		due = Min(apigouv_attempt_due(), queue_due);
-		if (nrunning > 0)
-			due = Min(due, next_expiry + away_us);
+		due = next_due();
 		if (due > now)
 			wait_event(Min(deadline, due), now);
 	}
@@ -496,6 +505,37 @@ bool
 apigouv_http_is_busy(void)
 {
 	return nqueued + nrunning > 0;
+}
+
+uint64
+apigouv_http_moves(void)
+{
+	return moves;
+}
+
+int
+apigouv_http_fd(void)
+{
+	return apigouv_attempt_fd();
+}
+
+int64
+apigouv_http_before_wait(void)
+{
+	apigouv_http_pump(0);
+	return nqueued + nrunning > 0 ? next_due() : 0;
+}
+
+int64
+apigouv_http_after_wait(void)
+{
+	int64		now = monotonic_us();
+	int64		for_quota = quota_keeps && nrunning == 0 ? now - attended_at
+	: 0;
+
+	quota_waited_us += for_quota;
+	attended_at = now;
+	return for_quota;
 }
 
 /*

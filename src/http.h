@@ -15,6 +15,9 @@
 #include "datatype/timestamp.h"
 #include "quota.h"
 
+/* no moment: later than any */
+#define APIGOUV_NEVER			PG_INT64_MAX
+
 /* Settings of one server's connections.  Strings are NULL or not empty. */
 typedef struct ApigouvHttpSettings
 {
@@ -168,6 +171,22 @@ extern void apigouv_http_release(ApigouvTransfer *transfer);
  * 0: never blocks).  Raises on interrupt.
  */
 extern void apigouv_http_pump(int timeout_ms);
+
+/*
+ * For who waits for more than transfers.  before_wait moves what can move and
+ * returns the moment to come back (us, monotonic): earlier when the descriptor
+ * is readable; 0, at once, when no transfer is left to wait for.  after_wait
+ * is called on coming back for one of these reasons, with nothing done in
+ * between: the time-outs count that time.  It returns how much of it was
+ * because of limits alone, in us.  The descriptor is -1 (errno is set) when it
+ * cannot be made; else it stays the same for the backend's life.
+ */
+extern int64 apigouv_http_before_wait(void);
+extern int64 apigouv_http_after_wait(void);
+extern int	apigouv_http_fd(void);
+
+/* Grows each time that something has happened to any transfer. */
+extern uint64 apigouv_http_moves(void);
 
 /* Is there a transfer that has not ended? */
 extern bool apigouv_http_is_busy(void);

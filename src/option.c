@@ -93,6 +93,7 @@ static const OptionRow option_rows[] = {
 	{"rows", ON_TABLE, KIND_NUMBER, false, 0, INT_MAX, IN_OPTIONS(rows)},
 	{"cache_ttl_s", ON_SERVER | ON_TABLE, KIND_INTEGER, false, 0, 31536000, IN_OPTIONS(cache_ttl_s)},
 	{"derived", ON_TABLE, KIND_BOOLEAN, false, 0, 0, IN_OPTIONS(derived)},
+	{"async_capable", ON_SERVER | ON_TABLE, KIND_BOOLEAN, false, 0, 0, IN_OPTIONS(async_capable)},
 	{"column", ON_COLUMN, KIND_TEXT, false, 0, 0, NOWHERE},
 	{"token", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(token)},
 	{"client_id", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(client_id)},
@@ -437,6 +438,7 @@ read_server(ForeignServer *server)
 	options->request_cost = -1;
 	options->rows = -1;
 	options->derived = true;
+	options->async_capable = true;
 	store_options(server->options, ON_SERVER, options);
 
 	if (options->api_name == NULL)

@@ -40,6 +40,7 @@ typedef struct ApigouvOptions
 	double		request_cost;
 	double		rows;			/* -1 when not given */
 	bool		derived;		/* derived conditions may be sent */
+	bool		async_capable;	/* an Append may read it beside others */
 	int			cache_ttl_s;	/* 0: replies go with the transaction */
 } ApigouvOptions;
 

@@ -221,6 +221,7 @@ apigouvGetForeignRelSize(PlannerInfo *root, RelOptInfo *baserel,
 	apigouv_qual_map_columns(foreigntableid, table, &info->map);
 	info->quals = apigouv_qual_collect(root, baserel, table, &info->map);
 	info->tuples = total_rows(baserel, info->options);
+	info->may_stop_early = root->tuple_fraction > 0 || root->limit_tuples > 0;
 	baserel->fdw_private = info;
 	baserel->tuples = info->tuples;
 	set_baserel_size_estimates(root, baserel);

@@ -21,6 +21,7 @@ typedef struct ApigouvRelInfo
 	Bitmapset  *conditioned;	/* mentioned by any condition */
 	Bitmapset  *compared;		/* by one, or its part, that no null passes */
 	double		tuples;			/* rows of the whole table */
+	bool		may_stop_early; /* the query may not want all rows */
 } ApigouvRelInfo;
 
 /* A parameter of a route, and the condition that feeds it. */

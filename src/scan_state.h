@@ -134,6 +134,10 @@ typedef struct ApigouvScanState
 	MemoryContext scan_cxt;
 	MemoryContext batch_cxt;	/* tasks; reset on rescan */
 	bool		begun;			/* tasks are made */
+	bool		must_not_block; /* a row if there is one, else would_block */
+	bool		would_block;	/* nothing was given, and it is not the end */
+	uint64		seen_moves;		/* of the transfers, when a row was last asked
+								 * for without blocking */
 	int			ntasks;
 	ApigouvTask *tasks;
 	int			current;		/* task being read */
