@@ -109,8 +109,8 @@ child_of(const AppendState *append, int i)
  * may_begin
  *		May a child send its first request, if it has not yet?
  *
- * All at once when all rows are wanted.  Else as many as twice the power of
- * those that have ended: 1, 2, 4 ...
+ * All at once when all rows are wanted.  Else after the children that are not
+ * asynchronous, and then 1, 2, 4 ... beside each other, as others have ended.
  */
 static bool
 may_begin(const AsyncRequest *areq)
@@ -123,6 +123,8 @@ may_begin(const AsyncRequest *areq)
 
 	if (state->begun || !state->may_stop_early)
 		return true;
+	if (!append->as_syncdone)
+		return false;
 	while ((i = bms_next_member(append->as_valid_asyncplans, i)) >= 0)
 	{
 		const AsyncRequest *other = child_of(append, i);
