@@ -42,14 +42,22 @@ apigouv_advance_make_row(ApigouvTask *task, const ApigouvSettings *first,
 	task->made_from = unconstify(ApigouvTransfer *, from);
 }
 
-/* Begin the pages of a task whose values are all known. */
+/*
+ * begin_reading
+ *		Begin the pages of a task whose values are all known.
+ *
+ * Ahead, what would raise is left to the scan: the task stays as it was.
+ */
 static void
 begin_reading(ApigouvScanState *state, ApigouvTask *task)
 {
 	ApigouvPage page = {0};
 
 	apigouv_page_first(state, task, &page);
-	apigouv_ask_queue(state, task, &page);
+	if (!state->is_ahead)
+		apigouv_ask_queue(state, task, &page);
+	else if (!apigouv_ask_ahead(state, task, &page))
+		return;
 	task->state = APIGOUV_TASK_READING;
 }
 
@@ -59,12 +67,12 @@ begin_task(ApigouvScanState *state, ApigouvTask *task)
 {
 	const ApigouvRoute *route = task->sroute->route;
 
-	if (state->is_ahead && apigouv_budget_is_spent(state))
-		return;					/* the error is for the scan to raise */
 	if (!apigouv_ask_is_entitled(state, route))
 		apigouv_advance_make_row(task, &route->not_entitled, NULL, NULL, NULL);
 	else if (route->lookup.path != NULL && task->lookup.reply == NULL)
 	{
+		if (state->is_ahead && apigouv_budget_is_spent(state))
+			return;				/* likewise */
 		apigouv_ask_page(state, task, &task->lookup, true);
 		task->state = APIGOUV_TASK_LOOKUP;
 	}

@@ -46,6 +46,7 @@
 #include "storage/latch.h"
 #include "utils/guc.h"
 
+#include "ahead.h"
 #include "clock.h"
 #include "compat.h"
 #include "messages.h"
@@ -189,6 +190,7 @@ look_after(AppendState *append)
 
 	apigouv_http_pump(0);
 	apigouv_cache_trim();
+	apigouv_ahead_advance();
 	while ((i = bms_next_member(append->as_valid_asyncplans, i)) >= 0)
 	{
 		AsyncRequest *areq = child_of(append, i);

@@ -35,6 +35,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "ahead.h"
 #include "budget.h"
 #include "clock.h"
 #include "scan_state.h"
@@ -300,5 +301,6 @@ apigouv_prefetch_serve(ApigouvScanState *state)
 	apigouv_http_pump(0);
 	apigouv_cache_trim();
 	apigouv_advance_window(state);
+	apigouv_ahead_advance();
 	served_at = monotonic_us();
 }
