@@ -218,9 +218,11 @@ static int64
 announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 				const ApigouvTransfer *transfer)
 {
+	const ApigouvRowstream *outer = apigouv_unnest_outer(task->stream);
+
 	if (reader->total_index < 0)
 		return -1;
-	return apigouv_page_total(apigouv_rowstream_envelope(apigouv_unnest_outer(task->stream),
+	return apigouv_page_total(apigouv_rowstream_envelope(outer,
 														 transfer->body,
 														 reader->total_index));
 }

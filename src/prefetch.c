@@ -103,8 +103,11 @@ is_too_much(const ApigouvScanState *state, const ApigouvTask *task,
 
 	if (state->may_stop_early || apigouv_max_requests_per_query < 0)
 		return false;
-	for (; left >= 0 && apigouv_page_foresee(task, &last, total, &next); left--)
+	while (left >= 0 && apigouv_page_foresee(task, &last, total, &next))
+	{
 		last = next;
+		left--;
+	}
 	return left < 0;
 }
 
@@ -141,6 +144,7 @@ look_through(const ApigouvTask *task, const ApigouvPage *page)
 	const ApigouvRoute *route = task->sroute->route;
 	const ApigouvTransfer *transfer = page->reply->transfer;
 	const char *paths[1] = {""};
+	const char *const totals[1] = {route->total_path};
 	char	   *rows_path = pstrdup(route->rows_path);
 	char	   *list = strstr(rows_path, "[]");
 	ApigouvProjection *projection;
@@ -155,8 +159,7 @@ look_through(const ApigouvTask *task, const ApigouvPage *page)
 		list[2] = '\0';			/* pages are of the outermost */
 	projection = apigouv_projection_create(rows_path, 1, paths,
 										   route->total_path ? 1 : 0,
-										   (const char *const *) &route->total_path,
-										   &error);
+										   totals, &error);
 	if (projection != NULL)
 		stream = apigouv_rowstream_create(projection);
 	if (stream != NULL)
