@@ -16,7 +16,7 @@ ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (ADD rows '1000000');
 \pset null '-'
 -- a plan, or what it did, without what other cases show
 CREATE FUNCTION outils.forme(query text, options text DEFAULT 'COSTS OFF') RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT regexp_replace(regexp_replace(plan, 'pg_temp_\d+', 'pg_temp'), '\((actual )?rows=[0-9.]+ loops=(\d+)\)', '(loops=\2)')
+	SELECT regexp_replace(regexp_replace(plan, 'pg_temp_\d+|Async ', ''), '\((actual )?rows=[0-9.]+ loops=(\d+)\)', '(loops=\2)')
 	FROM outils.plan(query, options) AS plan
 	WHERE plan !~ '^\s*(Filter|Join Filter|Sent|Pages|Bytes|Attempts|Rows Removed|Kept Hits|Cluster Hits|Inner Unique|Full Read)'
 $$;
@@ -186,8 +186,10 @@ SET enable_memoize = off;
 SELECT forme('SELECT v.x, t.* FROM (VALUES (1), (3), (2)) AS v (x) CROSS JOIN LATERAL (SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= v.x OFFSET 0) AS t');
 SELECT v.x, count(*), count(DISTINCT t.n), count(DISTINCT t.id) FROM (VALUES (1), (3), (2)) AS v (x) CROSS JOIN LATERAL (SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= v.x OFFSET 0) AS t GROUP BY v.x ORDER BY 1;
 \! $sent
--- and the loop may be left at any row
+-- and the loop may be left at any row: how many malformed keys it has come to by then is the planner's affair
+SET client_min_messages = error;
 SELECT v.x, (SELECT s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= v.x ORDER BY r.n, s.id LIMIT 1) FROM (VALUES (1), (3), (2), (8)) AS v (x);
+RESET client_min_messages;
 \! $sent
 RESET enable_material;
 RESET enable_memoize;
