@@ -27,6 +27,9 @@
  *	 data they do not begin beside each other at all: nobody is asked about
  *	 for nothing.
  *
+ * - An Append that is begun anew while requests of it are pending (a LIMIT or
+ *	 a semijoin in the inner side of a join) does not wait for them here.
+ *
  * - A token of OAuth2, or a reply that another session is about to give to the
  *	 cluster, is waited for on the spot: requests go on, rows do not.
  *
@@ -329,8 +332,37 @@ is_watched(const AsyncRequest *areq)
 }
 
 /*
+ * is_begun_anew
+ *		Does an Append wait only to begin again?
+ *
+ * The latest minor versions complete all requests before that, and throw the
+ * rows away.  It is so when parameters of the Append have changed, which is
+ * seen to before it runs, or when it does not ask on where it has had a row.
+ */
+static bool
+is_begun_anew(const AppendState *append)
+{
+	int			i = -1;
+
+	if (append->ps.chgParam != NULL)
+		return true;
+	while ((i = bms_next_member(append->as_valid_asyncplans, i)) >= 0)
+	{
+		const AsyncRequest *areq = append->as_asyncrequests[i];
+
+		if (areq->request_complete && !areq->callback_pending &&
+			!TupIsNull(areq->result) &&
+			!bms_is_member(i, append->as_needrequest))
+			return true;
+	}
+	return false;
+}
+
+/*
  * apigouvForeignAsyncConfigureWait
  *		The Append is about to wait: let it wake up when there may be a row.
+ *
+ * What nobody wants any more is neither waited for nor sent.
  */
 void
 apigouvForeignAsyncConfigureWait(AsyncRequest *areq)
@@ -339,6 +371,13 @@ apigouvForeignAsyncConfigureWait(AsyncRequest *areq)
 	int64		due;
 	int			i = -1;
 
+	if (is_begun_anew(append))
+	{
+		areq->callback_pending = false;
+		ExecAsyncRequestDone(areq, NULL);
+		ExecAsyncResponse(areq);
+		return;
+	}
 	if (is_watched(areq))
 		return;
 	if (!open_descriptors())
