@@ -2,8 +2,7 @@
 # The project's own extension, on the foreign table that setup.sql makes over the list.
 . "$BENCH_HERE/lib/env.sh"
 if [ "$1" = setup ]; then
-	need_extension apigouv_fdw
-	psql_bench -v definitions="$BENCH_HERE/apis" -f "$BENCH_HERE/setup.sql" >/dev/null
+	need_apigouv
 	exit 0
 fi
 t=structures
