@@ -49,6 +49,25 @@ def say(what):
     print(time.strftime("%H:%M:%S"), what, file=sys.stderr)
 
 
+def check(found):
+    """Contenders that answer another thing than the others, or another number of rows, would be compared in vain."""
+    for what, contest in found.items():
+        wrong = {}
+        if what == "agg":
+            answers = {name: a for name, a in contest.answers.items() if "|" in a}
+            wrong = answers if len(set(answers.values())) > 1 else {}
+        elif what != "ctas":
+            wrong = {name: a for name, a in contest.answers.items() if a != str(what)}
+        if wrong:
+            raise SystemExit(f"wrong answers of {what}: {wrong}")
+
+
+def spoken(setting):
+    """The versions of HTTP that the two servers are asked in."""
+    query = "SELECT protocole FROM %setablissements, (SELECT siret FROM lookups_200 LIMIT 1) l WHERE l.siret = %s;\n"
+    return setting.sql("".join(query % (schema, f"{schema}etablissements.siret") for schema in ("", "tls."))).split()
+
+
 def contests(setting, quick, rounds):
     n = rounds or (2 if quick else 9)
     found = {}
@@ -71,7 +90,10 @@ def measure(setting, quick, rounds):
     prepare(setting)
     few = 3 if quick else 9
     sirets = setting.sql("SELECT siret FROM lookups_200 LIMIT 2").split()
+    if spoken(setting) != ["1.1", "2.0"]:
+        raise SystemExit(f"HTTP/1.1 and HTTP/2 were to be spoken, not {spoken(setting)}")
     found = contests(setting, quick, rounds)
+    check(found)
     say("cached re-read")
     found["reread"] = reread(setting, few)
     say("first query, planning")
