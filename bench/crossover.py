@@ -72,7 +72,8 @@ def structure(i):
     return {
         "id": i, "name": f"Structure {i}", "brand": "", "slug": f"structure-{i}", "siret": siret(i),
         "nature": "HEAD_OFFICE", "kind": "EI", "kind_parent": "Insertion",
-        "contact_website": "https://example.org/" + "x" * 40, "contact_social_website": "", "logo_url": "", "address": f"{i} rue de l'Essai", "city": "Ville",
+        "contact_website": "https://example.org/" + "x" * 40, "contact_social_website": "", "logo_url": "",
+        "address": f"{i} rue de l'Essai", "city": "Ville",
         "post_code": department(i) + "000", "department": department(i), "region": "Bretagne", "is_qpv": False,
         "is_active": True, "sectors": [{"name": "Nettoyage de locaux", "slug": "nettoyage-de-locaux"}] * 3,
         "presta_types": ["PREST", "BUILD"], "networks": [{"name": "Un réseau", "slug": "un-reseau"}],
@@ -156,7 +157,8 @@ def set_up(url, definitions):
                 f"CREATE USER MAPPING FOR postgres SERVER {server} OPTIONS (token 'x{len(limit)}')",
                 f"CREATE SCHEMA {server}_t"]
         for plan, rows in PLANS.items():
-            sql += [f"IMPORT FOREIGN SCHEMA marche_inclusion LIMIT TO (structures) FROM SERVER {server} INTO {server}_t",
+            sql += ["IMPORT FOREIGN SCHEMA marche_inclusion LIMIT TO (structures) "
+                    f"FROM SERVER {server} INTO {server}_t",
                     f"ALTER FOREIGN TABLE {server}_t.structures RENAME TO {plan}",
                     f"ALTER FOREIGN TABLE {server}_t.{plan} OPTIONS (ADD rows '{rows}')"]
     psql(";\n".join(sql) + ";")
@@ -182,7 +184,8 @@ CASES = {
     "list of SIRETs": ("bench", (1, 8, 16, 32, 48, 64, 80, 96, 128, 1024),
                        lambda n: f"SELECT count(name) FROM {{table}} WHERE siret IN ({keys(n)})", None),
     "list of departments": ("bench", (1, 2, 8, 16, 24, 32, 48, 64, 80, 100),
-                            lambda n: f"SELECT count(name) FROM {{table}} WHERE department IN ({departments(n)})", None),
+                            lambda n: f"SELECT count(name) FROM {{table}} WHERE department IN ({departments(n)})",
+                            None),
     "join by SIRET, 20 requests a second": (
         "bench_limited", (1, 16, 20, 24, 32, 64),
         "SELECT count(s.name) FROM bench.keys k JOIN {table} s ON s.siret = k.siret", join_keys),

@@ -45,8 +45,11 @@
  */
 #define EACH_REQUEST 0.004
 
-/* Cost of a plan that would be refused, beside any that would not be. */
-#define REFUSED_COST 1.0e9
+/*
+ * How much dearer a plan is that would be refused for its requests.  Not more:
+ * a LIMIT may stop it before that.
+ */
+#define REFUSED_TIMES 10
 
 /* Time that a number of requests takes without limits, in ms. */
 static double
@@ -115,7 +118,7 @@ apigouv_cost_of_count(const ApigouvOptions *options,
 		 count->total > apigouv_max_requests_per_query) ||
 		(apigouv_max_duration_ms >= 0 &&
 		 limited_ms > apigouv_max_duration_ms))
-		cost += REFUSED_COST;
+		cost *= REFUSED_TIMES;
 	return cost;
 }
 
