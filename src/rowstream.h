@@ -121,6 +121,10 @@ extern ApigouvValue apigouv_value_get(const ApigouvValue *value,
 extern bool apigouv_value_next(const ApigouvValue *array, size_t *position,
 							   ApigouvValue *element);
 
+/* Members of an object likewise, repeated ones too, in their order. */
+extern bool apigouv_value_member(const ApigouvValue *object, size_t *position,
+								 ApigouvValue *name, ApigouvValue *value);
+
 /*
  * A whole small document held in memory, structure checked.  False and *error
  * (static text) when it is not JSON.

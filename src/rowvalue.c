@@ -224,6 +224,50 @@ apigouv_value_next(const ApigouvValue *array, size_t *position,
 }
 
 bool
+apigouv_value_member(const ApigouvValue *object, size_t *position,
+					 ApigouvValue *name, ApigouvValue *value)
+{
+	const char *p = object->text;
+	const char *start;
+	bool		escaped = false;
+	Scan		s;
+	int			c;
+
+	if (object->kind != APIGOUV_OBJECT)
+		return false;
+	scan_init(&s, object->text + object->len, true);
+	p += *position > 0 ? *position : 1;
+	c = peek(&s, &p);
+	if (*position > 0)
+	{
+		if (c != ',')
+			return false;
+		p++;
+		c = peek(&s, &p);
+	}
+	if (c != '"')
+		return false;
+	start = p;
+	p = skip_string(&s, p + 1, false, &escaped);
+	if (p == NULL)
+		return false;
+	*name = make_value(start, p, escaped);
+	if (peek(&s, &p) != ':')
+		return false;
+	p++;
+	if (peek(&s, &p) < 0)
+		return false;
+	start = p;
+	escaped = false;
+	p = skip_value(&s, p, 1, &escaped);
+	if (p == NULL)
+		return false;
+	*value = make_value(start, p, escaped);
+	*position = (size_t) (p - object->text);
+	return true;
+}
+
+bool
 apigouv_value_parse(const char *text, size_t len,
 					ApigouvValue *value, const char **error)
 {

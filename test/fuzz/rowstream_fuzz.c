@@ -187,6 +187,40 @@ compare(const ApigouvValue *value, const json_t *json)
 	}
 }
 
+/*
+ * The members that apigouv_value_member gives are those of the tree: each name
+ * is in it, the last value of a name is the tree's, none is left out.
+ */
+static void
+compare_members(const ApigouvValue *object, const json_t *json)
+{
+	ApigouvValue name;
+	ApigouvValue value;
+	size_t		position = 0;
+	size_t		n = 0;
+
+	while (apigouv_value_member(object, &position, &name, &value))
+	{
+		char	   *text = malloc(name.len + 1);
+		ApigouvValue last;
+
+		CHECK(name.kind == APIGOUV_STRING);
+		CHECK(apigouv_value_text(&name, text) != (size_t) -1);
+		CHECK(json_object_get(json, text) != NULL);
+		if (*text != '\0' && strchr(text, '.') == NULL)
+		{
+			last = apigouv_value_get(object, text);
+			CHECK(value.text <= last.text);
+			n += value.text == last.text && value.len == last.len;
+		}
+		else
+			n += *text == '\0' || strchr(text, '.') != NULL;
+		free(text);
+	}
+	CHECK(n >= json_object_size(json));
+	CHECK(position == 0 || position < object->len);
+}
+
 /* The same through apigouv_value_get and apigouv_value_next. */
 static void
 compare_inside(const ApigouvValue *value, const json_t *json, int *budget)
@@ -220,6 +254,8 @@ compare_inside(const ApigouvValue *value, const json_t *json, int *budget)
 		}
 		CHECK(i == json_array_size(json));
 	}
+	if (json_is_object(json))
+		compare_members(value, json);
 	json_object_foreach((json_t *) json, key, member)
 	{
 		if (*key == '\0' || strchr(key, '.') != NULL)

@@ -471,6 +471,23 @@ check_inside(void)
 	ok(!apigouv_value_next(&list, &position, &element), "no element");
 	position = 0;
 	ok(!apigouv_value_next(&value, &position, &element), "no list");
+	position = 0;
+	*out = '\0';
+	while (apigouv_value_member(&value, &position, &element, &list))
+	{
+		put_value(out, &element);
+		strcat(out, "=");
+		put_value(out, &list);
+		strcat(out, ";");
+	}
+	same(out, "\"a\"=[10,[20,21],{\"b\":null}];\"a\\u0062\"=1;\"c\"=1;"
+		 "\"c\"=\"last\";\"e\"=[ ];", "members");
+	ok(!apigouv_value_member(&value, &position, &element, &list),
+	   "no more members");
+	list = apigouv_value_get(&value, "a");
+	position = 0;
+	ok(!apigouv_value_member(&list, &position, &element, &value),
+	   "no member of a list");
 }
 
 static void
