@@ -202,8 +202,8 @@ place_source(Compiled *compiled, const int *starts)
  *		Is a column's value the one at its only path, whatever else the row
  *		and the reply hold?
  *
- * Most are, and skip evaluate(): ten columns of 50,000 rows are read in 25 ms
- * less.
+ * Most are, and skip evaluate().  With the types that value.c reads directly,
+ * that made nine columns of 50,000 rows 40 ms instead of 56.
  */
 static bool
 is_plain(const ApigouvRoute *route, int column)

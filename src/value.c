@@ -16,6 +16,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -196,10 +198,11 @@ read_date(const char **p, struct pg_tm *tm)
 		tm->tm_mday <= day_tab[isleap(tm->tm_year)][tm->tm_mon - 1];
 }
 
-/* "12:34", "12:34:56" or "12:34:56.789" at *p. */
+/* "12:34", "12:34:56" or "12:34:56.789" at *p.  Rounded as the server does. */
 static bool
 read_time(const char **p, struct pg_tm *tm, fsec_t *fsec)
 {
+	const char *fraction;
 	int			unit = 100000;
 
 	*fsec = 0;
@@ -214,8 +217,11 @@ read_time(const char **p, struct pg_tm *tm, fsec_t *fsec)
 			return false;
 		if (**p == '.')
 		{
+			fraction = *p;
 			for ((*p)++; **p >= '0' && **p <= '9'; (*p)++, unit /= 10)
 				*fsec += (**p - '0') * unit;
+			if (*p - fraction > 7)
+				*fsec = (fsec_t) rint(strtod(fraction, NULL) * 1000000);
 		}
 	}
 	return tm->tm_hour < 24 && tm->tm_min < 60 && tm->tm_sec < 60;
@@ -287,9 +293,15 @@ static bool
 iso_date(const char *text, DateADT *date)
 {
 	struct pg_tm tm = {0};
+	fsec_t		fsec;
+	int			offset;
 
-	if (!read_date(&text, &tm) ||
-		(*text != '\0' && *text != 'T' && *text != ' '))
+	if (!read_date(&text, &tm))
+		return false;
+	if (*text != '\0' &&
+		((!read_char(&text, 'T') && !read_char(&text, ' ')) ||
+		 !read_time(&text, &tm, &fsec) ||
+		 (*text != '\0' && (!read_offset(&text, &offset) || *text != '\0'))))
 		return false;
 	*date = date2j(tm.tm_year, tm.tm_mon, tm.tm_mday) - POSTGRES_EPOCH_JDATE;
 	return true;
