@@ -7,9 +7,9 @@
 -- ====================================================================
 -- Pages by offset: as many as needed
 -- ====================================================================
-SELECT count(*) FROM essai.perimetres;
+SELECT count(id) FROM essai.perimetres;
 \! $sent
-SELECT count(*) FROM essai.perimetres WHERE kind = 'REGION';
+SELECT count(id) FROM essai.perimetres WHERE kind = 'REGION';
 \! $sent
 SELECT count(*) FROM (SELECT id FROM essai.perimetres LIMIT 20) AS s;
 \! $sent
@@ -21,13 +21,13 @@ SELECT count(*) FROM (SELECT id FROM essai.perimetres OFFSET 100 LIMIT 20) AS s;
 -- ====================================================================
 -- Pages by number, in a stable order: each row once
 -- ====================================================================
-SELECT count(*) FROM pages.structures WHERE code_departement = '35';
+SELECT count(id) FROM pages.structures WHERE code_departement = '35';
 \! $sent
 SELECT count(*) = count(DISTINCT id) FROM pages.structures;
 \! $sent
 SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM pages.structures LIMIT 250) AS s;
 \! $sent
-SELECT (SELECT count(*) FROM pages.structures) - (SELECT count(*) FROM data_inclusion.structures);
+SELECT (SELECT count(id) FROM pages.structures) - (SELECT count(id) FROM data_inclusion.structures);
 \! $sent count
 
 -- ====================================================================
@@ -63,7 +63,7 @@ COMMIT;
 -- The total changes between two pages: 40001, never a mixture
 -- ====================================================================
 \! $stub data '{"api": "data_inclusion", "remove": 50, "after": 1}'
-SELECT count(*) FROM pages.structures; -- ERROR
+SELECT count(id) FROM pages.structures; -- ERROR
 \! $sent count > /dev/null
 \! $stub data '{"api": "data_inclusion", "add": 5, "after": 1}'
 BEGIN;
@@ -92,8 +92,8 @@ SELECT count(*) = count(DISTINCT id) AND count(*) = (SELECT count(*) FROM data_i
 -- Fewer rows than announced is an error, never a shorter result
 -- ====================================================================
 \! $stub faults '[{"api": "data_inclusion", "path": "/api/v1/structures", "status": 200, "body": {"items": [], "total": 21, "page": 1, "size": 100, "pages": 1}}]'
-SELECT count(*) FROM pages.structures WHERE code_departement = '35'; -- ERROR
+SELECT count(id) FROM pages.structures WHERE code_departement = '35'; -- ERROR
 \! $sent count > /dev/null
 \! $stub faults '[{"api": "marche_inclusion", "path": "/api/siae/", "status": 200, "body": {"count": 2, "results": [{"id": 1}]}}]'
-SELECT count(*) FROM marche_inclusion.structures; -- ERROR
+SELECT count(id) FROM marche_inclusion.structures; -- ERROR
 \i test/fixtures/regress_definitions_end.sql

@@ -236,6 +236,8 @@ apigouv_fdw_handler(PG_FUNCTION_ARGS)
 	routine->GetForeignPaths = apigouvGetForeignPaths;
 	routine->GetForeignPlan = apigouvGetForeignPlan;
 
+	routine->GetForeignUpperPaths = apigouvGetForeignUpperPaths;
+
 	/* execution (scan.c) */
 	routine->BeginForeignScan = apigouvBeginForeignScan;
 	routine->IterateForeignScan = apigouvIterateForeignScan;

@@ -14,8 +14,8 @@
 #include "option.h"
 
 /*
- * Items of ForeignScan.fdw_private.  Columns are positions in the API
- * definition, expressions are positions in fdw_exprs.
+ * Items of ForeignScan.fdw_private (plan.c and upper.c).  Columns are
+ * positions in the API definition, expressions are positions in fdw_exprs.
  */
 enum ApigouvPlanItem
 {
@@ -70,6 +70,15 @@ extern List *apigouv_plan_keys(const ForeignPath *path, Relids relids);
 extern double apigouv_plan_requests(const ForeignPath *path);
 extern Cost apigouv_plan_cost(const ForeignPath *path, double times,
 							  double different);
+
+extern List *apigouv_plan_routes(const List *matched, List **exprs);
+extern List *apigouv_plan_columns(const Bitmapset *columns);
+
+/* upper.c */
+extern void apigouvGetForeignUpperPaths(PlannerInfo *root,
+										UpperRelationKind stage,
+										RelOptInfo *input_rel,
+										RelOptInfo *output_rel, void *extra);
 
 /* scan.c */
 extern void apigouvBeginForeignScan(ForeignScanState *node, int eflags);

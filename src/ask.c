@@ -83,6 +83,7 @@ build_page(const ApigouvScanState *state, const ApigouvTask *task,
 	call.size = page->size;
 	call.at = page->at;
 	call.fresh = state->fresh;
+	call.total = state->total != NULL && state->first_rows > 0;
 	apigouv_request_build(state->options, &call, built);
 }
 

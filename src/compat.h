@@ -60,14 +60,35 @@
 #define apigouv_needs_own_join(extra, path) false
 #endif
 
+/* The same for a path of an upper relation, which has a path below it. */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_create_foreign_upper_path(root, rel, target, rows, startup, total, outerpath, private) \
+	create_foreign_upper_path(root, rel, target, rows, 0, startup, total, \
+							  NIL, outerpath, NIL, private)
+#elif PG_VERSION_NUM >= 170000
+#define apigouv_create_foreign_upper_path(root, rel, target, rows, startup, total, outerpath, private) \
+	create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, \
+							  outerpath, NIL, private)
+#else
+#define apigouv_create_foreign_upper_path(root, rel, target, rows, startup, total, outerpath, private) \
+	create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, \
+							  outerpath, private)
+#endif
+
+/* The relations that a foreign scan stands for; 16 set outer joins apart. */
+#if PG_VERSION_NUM >= 160000
+#define apigouv_scan_relids(plan) ((plan)->fs_base_relids)
+#else
+#define apigouv_scan_relids(plan) ((plan)->fs_relids)
+#endif
+
 /* The role a foreign scan runs as; 0 = the current one. */
 #if PG_VERSION_NUM >= 160000
-#define apigouv_scan_role(node) \
-	(((ForeignScan *) (node)->ss.ps.plan)->checkAsUser)
+#define apigouv_scan_role(node, relid) \
+	((void) (relid), ((ForeignScan *) (node)->ss.ps.plan)->checkAsUser)
 #else
-#define apigouv_scan_role(node) \
-	(exec_rt_fetch(((Scan *) (node)->ss.ps.plan)->scanrelid, \
-				   (node)->ss.ps.state)->checkAsUser)
+#define apigouv_scan_role(node, relid) \
+	(exec_rt_fetch(relid, (node)->ss.ps.state)->checkAsUser)
 #endif
 
 /* Elements of an array, estimated: 17 added the planner's state. */

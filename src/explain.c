@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "limit.h"
 #include "scan_state.h"
+#include "total.h"
 
 /* Word for an exactness. */
 static const char *
@@ -431,7 +432,10 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 		return;
 	}
 	explain_routes(state, es);
-	explain_full_read(state, es);
+	if (state->total != NULL)
+		apigouv_total_explain(state, es);
+	else
+		explain_full_read(state, es);
 	if (es->verbose)
 	{
 		explain_sent(node, NIL, es);

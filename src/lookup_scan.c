@@ -176,7 +176,8 @@ collect_scans(LookupState *state, Plan *plan, List *unknown, bool certain)
 	if (IsA(plan, ForeignScan))
 	{
 		scan = apigouv_ahead_find(state->css.ss.ps.state, plan);
-		if (scan != NULL && depends_on(plan, state->params) &&
+		if (scan != NULL && scan->total == NULL &&
+			depends_on(plan, state->params) &&
 			!depends_on(plan, unknown) &&
 			(certain || apigouv_ahead_may_guess(scan)))
 			add_scan(state, scan);

@@ -36,6 +36,7 @@
 #include "compat.h"
 #include "cost.h"
 #include "route.h"
+#include "upper.h"
 
 /*
  * Cost of a path that must lose against any other, disabled ones and joins
@@ -752,15 +753,19 @@ make_binding(int target, const ApigouvQual *qual, List **exprs)
 						  qual->is_array ? 1 : 0);
 }
 
-/* The routes of a plan, as they travel in fdw_private. */
-static List *
-make_routes(const PathPlan *plan, List **exprs)
+/*
+ * apigouv_plan_routes
+ *		Routes (of ApigouvRouteMatch) as they travel in fdw_private; adds their
+ *		expressions to *exprs.
+ */
+List *
+apigouv_plan_routes(const List *matched, List **exprs)
 {
 	List	   *result = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
 
-	foreach(lc, plan->routes)
+	foreach(lc, matched)
 	{
 		const ApigouvRouteMatch *match = lfirst(lc);
 		List	   *bindings = NIL;
@@ -825,8 +830,8 @@ rows_wanted_first(PlannerInfo *root, const PathPlan *plan)
 }
 
 /* The columns to read, as an IntList. */
-static List *
-make_columns(const Bitmapset *columns)
+List *
+apigouv_plan_columns(const Bitmapset *columns)
 {
 	List	   *list = NIL;
 	int			column = -1;
@@ -928,16 +933,20 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	const ApigouvRelInfo *info = baserel->fdw_private;
 	const PathPlan *plan = linitial(best_path->fdw_private);
 	List	   *exprs = NIL;
-	List	   *routes = make_routes(plan, &exprs);
+	List	   *routes;
 	List	   *constants = NIL;
 	List	   *private;
 	bool		may_stop_early = root->tuple_fraction > 0 ||
 	root->limit_tuples > 0;
 	List	   *shown;
 	List	   *hidden;
-	List	   *sent = sent_and_shown(info, baserel->relid, plan);
+	List	   *sent;
 	ListCell   *lc;
 
+	if (IS_UPPER_REL(baserel))
+		return apigouv_upper_plan(best_path, tlist, outer_plan);
+	routes = apigouv_plan_routes(plan->routes, &exprs);
+	sent = sent_and_shown(info, baserel->relid, plan);
 	foreach(lc, plan->constant_quals)
 	{
 		const ApigouvQual *qual = lfirst(lc);
@@ -945,7 +954,8 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 		constants = lappend(constants,
 							make_binding(qual->column, qual, &exprs));
 	}
-	private = list_make5(routes, constants, make_columns(info->columns),
+	private = list_make5(routes, constants,
+						 apigouv_plan_columns(info->columns),
 						 list_make2_int(may_stop_early ? 1 : 0,
 										rows_wanted_first(root, plan)),
 						 makeString(pstrdup(plan->missing ? plan->missing : "")));

@@ -258,6 +258,7 @@ apigouv_request_build(const ApigouvOptions *options, const ApigouvCall *call,
 	built->body = built->post ? build_body(call) : NULL;
 	built->headers = build_headers(options, call, built->post);
 	built->fresh = call->fresh;
+	built->total = call->total;
 	built->limit = call->lookup ? call->route->lookup.limit
 		: call->route->limit;
 }

@@ -22,6 +22,7 @@ typedef struct ApigouvCall
 	int			size;			/* rows asked for; 0 = not paged */
 	int			at;				/* offset, or page number */
 	bool		fresh;			/* past the caches of the upstream, and ours */
+	bool		total;			/* only the total is to be read */
 } ApigouvCall;
 
 /* A request, ready but for its authentication. */
@@ -34,6 +35,8 @@ typedef struct ApigouvBuilt
 	List	   *headers;		/* of "Name: value" */
 	int			limit;			/* index in api->limits, -1 = none */
 	bool		fresh;			/* no cache but the transaction's may answer */
+	bool		total;			/* only the total is read: caches keep it
+								 * apart from the same page of a read */
 } ApigouvBuilt;
 
 /* Writes what stands at a place of a path, given the parameter's position. */

@@ -526,6 +526,7 @@ apigouv_route_match(PlannerInfo *root, RelOptInfo *rel,
 	if (!is_usable_under(info, route, result->matches, handled))
 		return NULL;
 	foresee(root, rel, info, route, result, values);
+	result->tasks = values;
 	result->exact = all_sent_exactly(rel, route, result->matches);
 	return result;
 }

@@ -43,6 +43,7 @@ typedef struct ApigouvRouteMatch
 								 * values sent */
 	double		requests;		/* foreseen, lookups aside: all pages */
 	double		lookups;		/* first requests foreseen */
+	double		tasks;			/* sets of values, each a request or pages */
 	double		rows;			/* that the API sends, foreseen */
 	bool		exact;			/* every condition of the query is sent, and
 								 * exactly so */

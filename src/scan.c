@@ -30,6 +30,7 @@
 #include "budget.h"
 #include "redact.h"
 #include "scan_state.h"
+#include "total.h"
 
 /* Bindings of the plan, as an array. */
 static ApigouvScanBinding *
@@ -169,7 +170,8 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 {
 	EState	   *estate = node->ss.ps.state;
 	ApigouvScanState *state = palloc0(sizeof(ApigouvScanState));
-	Oid			role = apigouv_scan_role(node);
+	Index		relid = apigouv_total_relid(node);
+	Oid			role = apigouv_scan_role(node, relid);
 
 	node->fdw_state = state;
 	state->node = node;
@@ -180,6 +182,8 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 											 "apigouv_fdw batch",
 											 ALLOCSET_DEFAULT_SIZES);
 	state->rel = node->ss.ss_currentRelation;
+	if (state->rel == NULL)
+		apigouv_total_begin(state, exec_rt_fetch(relid, estate)->relid);
 	state->userid = OidIsValid(role) ? role : GetUserId();
 	state->options = apigouv_option_table(RelationGetRelid(state->rel));
 	state->fresh = apigouv_fresh;
@@ -244,6 +248,8 @@ apigouvIterateForeignScan(ForeignScanState *node)
 	ApigouvScanState *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
+	if (state->total != NULL)
+		return apigouv_total_next(node);
 	if (!state->begun)
 	{
 		if (!apigouv_ahead_take(state))
@@ -272,6 +278,8 @@ apigouvReScanForeignScan(ForeignScanState *node)
 	ApigouvScanState *state = node->fdw_state;
 
 	apigouv_fetch_stop(state);
+	if (state->total != NULL)
+		apigouv_total_again(state);
 	state->begun = false;
 	state->ntasks = 0;
 	state->tasks = NULL;
@@ -310,6 +318,8 @@ apigouvEndForeignScan(ForeignScanState *node)
 							   (unsigned long) state->counts.failed,
 							   (long long) state->counts.failed, table),
 				 errdetail("Their rows tell why in column \"erreur\".")));
+	if (state->total != NULL)
+		apigouv_total_end(state);
 	MemoryContextDelete(state->scan_cxt);
 	node->fdw_state = NULL;
 }

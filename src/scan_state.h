@@ -151,6 +151,7 @@ typedef struct ApigouvScanState
 	int			nvalues;
 	ApigouvScanCounts counts;
 	struct ApigouvBudget *budget;	/* of the query */
+	struct ApigouvTotal *total; /* totals are asked, no rows; else NULL */
 
 	/* of a scan on the inner side of a lookup join; see ahead.c */
 	ForeignScanState *node;

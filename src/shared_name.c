@@ -264,7 +264,7 @@ apigouv_shared_name(const ApigouvOptions *options,
 
 	if (apigouv_shared_cache_size == 0)
 		return false;
-	hash = hash_begin("request");
+	hash = hash_begin(built->total ? "total" : "request");
 	if (!hash.has_key)
 		apigouv_shared_warn(KEY_FILE);
 	hash_text(&hash, options->api->name);

@@ -573,10 +573,11 @@ make_key(const ApigouvOptions *options, const ApigouvSecrets *secrets,
 	ListCell   *lc;
 
 	initStringInfo(&key);
-	appendStringInfo(&key, "%u %u " UINT64_FORMAT "%s %s %s",
+	appendStringInfo(&key, "%u %u " UINT64_FORMAT "%s%s %s %s",
 					 options->serverid, secrets->umid,
 					 apigouv_token_identity(secrets),
 					 built->fresh ? " fresh" : "",
+					 built->total ? " total" : "",
 					 built->post ? "POST" : "GET", built->url);
 	foreach(lc, built->headers)
 		appendStringInfo(&key, "\n%s", (char *) lfirst(lc));

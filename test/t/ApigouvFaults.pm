@@ -208,7 +208,7 @@ sub status { my ($status, $body, %with) = @_;
 sub again { return (headers => { 'Retry-After' => 0 }, @_); }
 
 my $id_query = "SELECT id FROM marche_inclusion.structures WHERE id = 999999";
-my $list_query = "SELECT count(*) FROM marche_inclusion.structures WHERE kind = 'EI'";
+my $list_query = "SELECT count(id) FROM marche_inclusion.structures WHERE kind = 'EI'";
 
 my @all = (
 	# -- no connection

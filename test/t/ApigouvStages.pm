@@ -15,7 +15,7 @@ our @EXPORT = qw(slow_resolver prepare_stages all_stages begin_stage leave_stage
 
 my $siret = $ApigouvTest::SIRET;
 my $structures = "SELECT name FROM marche_inclusion.structures WHERE siret = '$siret'";
-my $list = "SELECT count(*) FROM marche_inclusion.structures WHERE kind = 'EI'";
+my $list = "SELECT count(id) FROM marche_inclusion.structures WHERE kind = 'EI'";
 my $sirets = join ', ', map { "'$_'" } qw(00000301200010 00000302000013
   00000303800015 00000304600018 00000305300014 00000306100017);
 my $tensions =

@@ -87,12 +87,12 @@ run_sql($careful, 'SET apigouv_fdw.max_requests_per_query = 0');
 refuses($careful, "SELECT count(*) FROM entreprise.entreprise_attestations WHERE siret = '$siret'",
 	{ sqlstate => '53400', requests => 0 }, 'with caches only, scopes are not asked for either');
 my $url = stub_url();
-run_sql($session, 'SELECT count(*) FROM marche_inclusion.structures',
+run_sql($session, 'SELECT count(id) FROM marche_inclusion.structures',
 	"CREATE SERVER petit FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'marche_inclusion',"
 	. " base_url '$url/marche_inclusion/api', cache_ttl_s '3600', response_max_bytes '2000')",
 	"CREATE USER MAPPING FOR CURRENT_USER SERVER petit OPTIONS (token '" . token('marche_inclusion') . "')",
 	'CREATE SCHEMA petit', 'IMPORT FOREIGN SCHEMA marche_inclusion FROM SERVER petit INTO petit');
-refuses($careful, 'SELECT count(*) FROM petit.structures', { sqlstate => '53400', requests => 0 },
+refuses($careful, 'SELECT count(id) FROM petit.structures', { sqlstate => '53400', requests => 0 },
 	'nor is a reply that this server finds too large');
 run_sql($session, "ALTER USER MAPPING FOR CURRENT_USER SERVER entreprise OPTIONS (SET token '"
 	. token('entreprise') . "')", 'SET apigouv_fdw.max_requests_per_query = 12');

@@ -100,7 +100,7 @@ for my $action (qw(stall stall_body))
 	stub_reset();
 	faults({ api => 'marche_inclusion', action => $action, times => 1 });
 	$waiting = session($node);
-	$waiting->start("SELECT count(*) FROM marche_inclusion.structures WHERE kind = 'EI'");
+	$waiting->start("SELECT count(id) FROM marche_inclusion.structures WHERE kind = 'EI'");
 	wait_for_requests(1);
 	kill 'KILL', $waiting->pid;
 	ok($waiting->finish->{dead}, "kill -9 of a backend ($action)");

@@ -50,7 +50,7 @@ for my $n (1 .. 5)
 {
 	my $first = 1000 + $n * 10;
 	$fresh->query("SELECT repeat('x', 100000), count(*) FROM generate_series(1, 1000)");
-	is($fresh->value("SELECT count(*) >= 0 FROM marche_inclusion.structures"
+	is($fresh->value("SELECT count(id) >= 0 FROM marche_inclusion.structures"
 			. " WHERE id = ANY (ARRAY(SELECT generate_series($first, $first + 5)))"),
 		't', "and the transaction goes on: $n");
 }
