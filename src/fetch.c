@@ -501,6 +501,23 @@ read_groups(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 }
 
 /*
+ * leave_behind
+ *		Let the memory go of rows of a long reply that were given.
+ */
+static void
+leave_behind(const ApigouvTask *task, const ApigouvPage *page)
+{
+	size_t		from;
+	size_t		to;
+
+	if (page->reply->transfer->state == APIGOUV_TRANSFER_ENDED ||
+		task->envelope != NULL)
+		return;
+	apigouv_unnest_behind(task->stream, &from, &to);
+	apigouv_cache_behind(page->reply, from, to);
+}
+
+/*
  * read_page
  *		The next row of the page at the head of a task's queue.
  *
@@ -552,12 +569,14 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			transfer->failure != APIGOUV_FAILURE_NONE)
 		{
 			/* lost while its rows were being returned */
+			apigouv_cache_whole(page->reply);
 			(void) apigouv_advance_judge(state, task, page);
 			return false;
 		}
 		complete = transfer->state == APIGOUV_TRANSFER_ENDED;
 		if (reader->pivot_index >= 0)
 			return read_groups(state, task, page, reader, slot);
+		leave_behind(task, page);
 		switch (apigouv_unnest_next(task->stream, transfer->body,
 									transfer->body_len, complete,
 									state->values))
@@ -582,6 +601,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 				end_page(state, task, page, reader);
 				return false;
 			case APIGOUV_ROW_ERROR:
+				apigouv_cache_whole(page->reply);
 				why = apigouv_unnest_error(task->stream, &offset);
 				apigouv_advance_refuse_body(state, task, page, why, offset);
 				return false;

@@ -8,6 +8,11 @@
  * unread first; pinning brings one back.  A body is written once: what was in
  * the file is only freed when it has to go again.
  *
+ * A long body goes there piece by piece while its rows are read: what lies
+ * behind the row is written, and its memory given back to the system.  The
+ * bytes keep their addresses, which then hold zeros: the body is lost until
+ * it is restored.  Only what one reader alone has pinned can be.
+ *
  * Replies that hold personal data or secrets are not counted: they stay in
  * memory, and leave with the transaction.
  *
@@ -17,8 +22,17 @@
  */
 #include "postgres.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "utils/memutils.h"
+
+#include "messages.h"
 #include "reply_body.h"
 #include "spill.h"
+
+/* A piece is so long at least; what is read behind it stays in memory. */
+#define PIECE_BYTES (4 * 1024 * 1024)
 
 /* those whose body could go to the temporary file, the longest unread first */
 static dlist_head resident = DLIST_STATIC_INIT(resident);
@@ -35,7 +49,7 @@ apigouv_body_is_whole(const ApigouvReply *reply)
 bool
 apigouv_body_is_spilled(const ApigouvReply *reply)
 {
-	return reply->spilled_at >= 0 && reply->transfer->body == NULL;
+	return reply->spilled && reply->transfer->body == NULL;
 }
 
 /* The body of a reply is about to be read: it stays in memory. */
@@ -66,12 +80,38 @@ apigouv_body_enter(ApigouvReply *reply)
 	if (!reply->route->may_be_kept || !apigouv_body_is_whole(reply) ||
 		reply->transfer->body == NULL)
 		return;
-	bytes_in_memory += reply->transfer->body_len - reply->in_memory;
+	bytes_in_memory -= reply->in_memory;
 	reply->in_memory = reply->transfer->body_len;
+	if (reply->is_lost)
+		reply->in_memory -= reply->written_to - reply->written_from;
+	bytes_in_memory += reply->in_memory;
 	if (reply->pins > 0 || reply->is_resident)
 		return;
 	dlist_push_tail(&resident, &reply->resident_node);
 	reply->is_resident = true;
+}
+
+/* Write a part of a body to the temporary file. */
+static void
+write_piece(ApigouvReply *reply, size_t from, size_t to)
+{
+	ApigouvPiece *piece;
+
+	if (from == to)
+		return;
+	/* the room first: what was written must not be forgotten */
+	if (reply->pieces == NULL)
+		reply->pieces = MemoryContextAlloc(GetMemoryChunkContext(reply),
+										   sizeof(ApigouvPiece));
+	else
+		reply->pieces = repalloc(reply->pieces, sizeof(ApigouvPiece) *
+								 (reply->npieces + 1));
+	piece = &reply->pieces[reply->npieces];
+	piece->at = from;
+	piece->len = to - from;
+	piece->written_at = apigouv_spill_write(reply->transfer->body + from,
+											piece->len);
+	reply->npieces++;
 }
 
 /* Move a body to the temporary file, or drop it when it is there already. */
@@ -80,16 +120,35 @@ spill(ApigouvReply *reply)
 {
 	ApigouvTransfer *transfer = reply->transfer;
 
-	if (reply->spilled_at < 0)
+	if (!reply->spilled)
 	{
-		reply->spilled_at = apigouv_spill_write(transfer->body,
-												transfer->body_len);
+		write_piece(reply, reply->written_to, transfer->body_len);
+		reply->written_to = transfer->body_len;
+		write_piece(reply, 0, reply->written_from);
+		reply->written_from = 0;
 		reply->spilled_len = transfer->body_len;
+		reply->spilled = true;
 	}
 	apigouv_body_leave(reply);
 	free(transfer->body);
 	transfer->body = NULL;
 	transfer->body_len = 0;
+	reply->is_lost = false;
+}
+
+/* Read what the file holds of a body; false (errno is set) if it cannot be. */
+static bool
+read_pieces(const ApigouvReply *reply, char *body)
+{
+	for (int i = 0; i < reply->npieces; i++)
+	{
+		const		ApigouvPiece *piece = &reply->pieces[i];
+
+		if (!apigouv_spill_read(piece->written_at, body + piece->at,
+								piece->len))
+			return false;
+	}
+	return true;
 }
 
 /* Bring a body back from the file; malloc'd, NULL (errno is set) if not. */
@@ -101,15 +160,91 @@ apigouv_body_load(const ApigouvReply *reply)
 	if (body == NULL)
 		return NULL;
 	body[reply->spilled_len] = '\0';
-	if (apigouv_spill_read(reply->spilled_at, body, reply->spilled_len))
+	if (read_pieces(reply, body))
 		return body;
 	free(body);
 	return NULL;
 }
 
 /*
+ * apigouv_body_restore
+ *		Have all of a body in memory again that has lost a part of it.
+ *
+ * False (errno is set) when it cannot be.  Does not raise.
+ */
+bool
+apigouv_body_restore(ApigouvReply *reply)
+{
+	if (!reply->is_lost)
+		return true;
+	if (!read_pieces(reply, reply->transfer->body))
+		return false;
+	reply->is_lost = false;
+	if (reply->in_memory > 0)
+		apigouv_body_enter(reply);
+	return true;
+}
+
+/* The body is to come anew: what is in the file is not its own. */
+void
+apigouv_body_renew(ApigouvReply *reply)
+{
+	reply->spilled = false;
+	reply->is_lost = false;
+	reply->npieces = 0;
+	reply->written_from = reply->written_to = 0;
+}
+
+/*
+ * apigouv_cache_behind
+ *		Rows have been read to the end of a body's part from "from" to "to",
+ *		and only they would be read again: its memory is wanted for the rows
+ *		that follow.
+ *
+ * Does nothing while that is not worth it, or somebody else reads the body.
+ * Raises as apigouv_cache_trim does.
+ */
+void
+apigouv_cache_behind(ApigouvReply *reply, size_t from, size_t to)
+{
+	char	   *body = reply->transfer->body;
+	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
+	uintptr_t	first;
+	uintptr_t	last;
+
+	if (reply->written_to > 0)
+		from = reply->written_to;
+	if (to < from + PIECE_BYTES || reply->pins != 1 || reply->spilled ||
+		!reply->route->may_be_kept)
+		return;
+	write_piece(reply, from, to);
+	if (reply->written_to == 0)
+		reply->written_from = from;
+	reply->written_to = to;
+
+	first = ((uintptr_t) body + reply->written_from + page - 1) / page * page;
+	last = ((uintptr_t) body + to) / page * page;
+	if (madvise((void *) first, last - first, MADV_DONTNEED) == 0)
+		reply->is_lost = true;
+}
+
+/*
+ * apigouv_cache_whole
+ *		Have all of a body in memory again, to look at more than its next row.
+ */
+void
+apigouv_cache_whole(ApigouvReply *reply)
+{
+	if (!apigouv_body_restore(reply))
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read from temporary file: %m")));
+}
+
+/*
  * apigouv_cache_trim
- *		Bring the replies in memory back under cache_size.
+ *		Bring the replies in memory back under cache_size; under half of it
+ *		while others are on their way, which may take the other half.
  *
  * To be called where many may have come.  Raises what the server raises when
  * a temporary file cannot be written or is too large.
@@ -119,6 +254,8 @@ apigouv_cache_trim(void)
 {
 	size_t		bound = (size_t) apigouv_cache_size * 1024;
 
+	if (apigouv_http_is_busy())
+		bound /= 2;
 	while (bytes_in_memory > bound && !dlist_is_empty(&resident))
 		spill(dlist_head_element(ApigouvReply, resident_node, &resident));
 }

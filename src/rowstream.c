@@ -97,6 +97,7 @@ struct ApigouvRowstream
 	bool		first;			/* the container has just been opened */
 	bool		found;
 	size_t		pos;			/* bytes before it are done with */
+	size_t		row_at;			/* the element last read follows, in IN_LIST */
 	size_t		retry_at;		/* bytes needed before it is worth trying */
 	const char *error;			/* NULL if none */
 	size_t		error_at;
@@ -424,6 +425,7 @@ apigouv_rowstream_restart(ApigouvRowstream *stream)
 	stream->met = 0;
 	stream->found = false;
 	stream->pos = 0;
+	stream->row_at = 0;
 	stream->retry_at = 0;
 	stream->error = NULL;
 }
@@ -518,6 +520,7 @@ open_container(ApigouvRowstream *stream, const char *base, const char *p,
 			   State state)
 {
 	stream->starts[stream->level] = (size_t) (p - base);
+	stream->row_at = (size_t) (p + 1 - base);
 	stream->pos = (size_t) (p + 1 - base);
 	stream->first = true;
 	stream->state = state;
@@ -658,6 +661,7 @@ step_element(ApigouvRowstream *stream, Reader *r, const char *base,
 	p = read_row(stream, r, values, p, stream->level + 1);
 	if (p == NULL)
 		return STEP_STOP;
+	stream->row_at = stream->pos;
 	stream->pos = (size_t) (p - base);
 	stream->first = false;
 	return STEP_ROW;
@@ -760,6 +764,17 @@ apigouv_rowstream_envelope(const ApigouvRowstream *stream,
 	value.text = place->kind == APIGOUV_ABSENT ? NULL : base + place->offset;
 	value.len = place->len;
 	return value;
+}
+
+void
+apigouv_rowstream_behind(const ApigouvRowstream *stream,
+						 size_t *from, size_t *to)
+{
+	*from = *to = 0;
+	if (stream->state != IN_LIST)
+		return;
+	*from = stream->starts[stream->level] + 1;
+	*to = stream->row_at;
 }
 
 const char *

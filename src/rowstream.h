@@ -86,6 +86,13 @@ extern bool apigouv_rowstream_found(const ApigouvRowstream *stream);
 extern ApigouvValue apigouv_rowstream_envelope(const ApigouvRowstream *stream,
 											   const char *base, int index);
 
+/*
+ * The bytes from *from to *to were read and hold nothing that will be asked
+ * for: rows already given, not the last.  Envelope values never stand there.
+ */
+extern void apigouv_rowstream_behind(const ApigouvRowstream *stream,
+									 size_t *from, size_t *to);
+
 /* After APIGOUV_ROW_ERROR: static text without period, and where. */
 extern const char *apigouv_rowstream_error(const ApigouvRowstream *stream,
 										   size_t *offset);

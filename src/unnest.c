@@ -479,6 +479,14 @@ apigouv_unnest_outer(const ApigouvUnnest *unnest)
 	return unnest->cursors[unnest->nesting->nlevels - 1].stream;
 }
 
+void
+apigouv_unnest_behind(const ApigouvUnnest *unnest, size_t *from, size_t *to)
+{
+	*from = *to = 0;
+	if (unnest->nesting->nlevels == 1)
+		apigouv_rowstream_behind(unnest->cursors[0].stream, from, to);
+}
+
 const char *
 apigouv_unnest_error(const ApigouvUnnest *unnest, size_t *offset)
 {

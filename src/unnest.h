@@ -67,6 +67,10 @@ extern int64_t apigouv_unnest_position(const ApigouvUnnest *unnest, int level);
 /* The stream of the outermost list: its envelope, whether it was found. */
 extern const ApigouvRowstream *apigouv_unnest_outer(const ApigouvUnnest *unnest);
 
+/* As apigouv_rowstream_behind; nothing while lists stand inside lists. */
+extern void apigouv_unnest_behind(const ApigouvUnnest *unnest,
+								  size_t *from, size_t *to);
+
 /* After APIGOUV_ROW_ERROR: static text without period, and where. */
 extern const char *apigouv_unnest_error(const ApigouvUnnest *unnest,
 										size_t *offset);

@@ -99,6 +99,7 @@ apigouv_cache_pin(ApigouvHold *hold)
 		reply->transfer->body_len = reply->spilled_len;
 		apigouv_body_enter(reply);
 	}
+	apigouv_cache_whole(reply);
 	apigouv_body_keep(reply);
 	reply->pins++;
 	hold->pinned = true;
@@ -214,7 +215,7 @@ is_final(const ApigouvReply *reply, const char *body, size_t len)
 		return false;
 	if (reply->read_whole || reply->says_nothing)
 		return true;
-	if (reply->transfer->status >= 300)
+	if (reply->transfer->status >= 300 || reply->is_lost)
 		return false;
 	transfer = *reply->transfer;
 	transfer.body = unconstify(char *, body);
@@ -253,6 +254,8 @@ take_body(ApigouvReply *reply, ApigouvSaved *saved)
 		saved->body = apigouv_body_load(reply);
 		return saved->body != NULL;
 	}
+	if (!apigouv_body_restore(reply))
+		return false;
 	saved->body = reply->transfer->body;
 	apigouv_body_leave(reply);
 	reply->transfer->body = NULL;
@@ -423,6 +426,8 @@ discard_reply(ApigouvReply *reply)
 		apigouv_shared_close(reply->set);
 	dlist_delete(&reply->all_node);
 	pfree(unconstify(char *, reply->key));
+	if (reply->pieces != NULL)
+		pfree(reply->pieces);
 	pfree(reply);
 }
 
@@ -771,7 +776,6 @@ new_reply(const ApigouvOptions *options, const ApigouvRoute *route,
 	reply->serverid = options->serverid;
 	reply->retries = options->retries;
 	reply->subid = GetCurrentSubTransactionId();
-	reply->spilled_at = -1;
 	reply->kept_epoch = apigouv_kept_epoch();
 	reply->forgotten = true;	/* until it stands under its key */
 	return reply;
@@ -886,7 +890,7 @@ apigouv_cache_renew(ApigouvReply *reply, const ApigouvOptions *options,
 				 reply->token_generation);
 	reply->renewed = true;
 	apigouv_body_leave(reply);
-	reply->spilled_at = -1;		/* what is there was the refusal */
+	apigouv_body_renew(reply);	/* what is there was the refusal */
 	apigouv_http_release(refused);
 }
 
@@ -937,10 +941,12 @@ static bool
 load_body(int i, ApigouvSaved *saved, void *arg)
 {
 	Bodies	   *bodies = arg;
-	const ApigouvReply *reply = list_nth(bodies->replies, i);
+	ApigouvReply *reply = list_nth(bodies->replies, i);
 
 	free(bodies->loaded);
 	bodies->loaded = NULL;
+	if (!apigouv_body_restore(reply))
+		return false;
 	saved->body = reply->transfer->body;
 	if (apigouv_body_is_spilled(reply))
 		saved->body = bodies->loaded = apigouv_body_load(reply);

@@ -24,6 +24,14 @@ typedef enum ApigouvRing
 	APIGOUV_RING_REFUSED		/* nowhere, and it may not be sent */
 } ApigouvRing;
 
+/* A part of a body that is in the temporary file. */
+typedef struct ApigouvPiece
+{
+	size_t		at;				/* in the body */
+	size_t		len;
+	off_t		written_at;		/* in the file */
+}			ApigouvPiece;
+
 /* A request of this transaction and its transfer. */
 typedef struct ApigouvReply
 {
@@ -52,8 +60,13 @@ typedef struct ApigouvReply
 	size_t		in_memory;		/* bytes counted against cache_size */
 	bool		is_resident;	/* counted, and not pinned */
 	dlist_node	resident_node;	/* if is_resident */
-	off_t		spilled_at;		/* in the temporary file; -1 = not there */
+	bool		spilled;		/* all of it is in the temporary file */
 	size_t		spilled_len;
+	ApigouvPiece *pieces;		/* of it, in the file; NULL if none */
+	int			npieces;
+	size_t		written_from;	/* what they hold, one after the other; the */
+	size_t		written_to;		/* last two of a spilled body apart */
+	bool		is_lost;		/* that is not in memory, but for its ends */
 	bool		read_whole;		/* a scan has read it to its end */
 	bool		says_nothing;	/* an error's status that means "no row" */
 	uint32		reader;			/* ahead.c's, that asked for it; 0 = none */
@@ -96,6 +109,8 @@ extern ApigouvHold *apigouv_cache_hold(ApigouvReply *reply,
 extern void apigouv_cache_pin(ApigouvHold *hold);
 extern void apigouv_cache_unpin(ApigouvHold *hold);
 extern void apigouv_cache_trim(void);
+extern void apigouv_cache_behind(ApigouvReply *reply, size_t from, size_t to);
+extern void apigouv_cache_whole(ApigouvReply *reply);
 extern void apigouv_cache_renew(ApigouvReply *reply,
 								const ApigouvOptions *options, Oid userid,
 								const ApigouvSecrets *secrets,
