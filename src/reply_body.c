@@ -34,6 +34,9 @@
 /* A piece is so long at least; what is read behind it stays in memory. */
 #define PIECE_BYTES (4 * 1024 * 1024)
 
+/* A body so long leaves no hole in the heap when it goes to the file. */
+#define LONG_BODY (1024 * 1024)
+
 /* those whose body could go to the temporary file, the longest unread first */
 static dlist_head resident = DLIST_STATIC_INIT(resident);
 static size_t bytes_in_memory = 0;	/* of all replies that could */
@@ -91,6 +94,21 @@ apigouv_body_enter(ApigouvReply *reply)
 	reply->is_resident = true;
 }
 
+/*
+ * Give the memory of a body's part back to the system; it then reads as
+ * zeros.  False when it is all still there.
+ */
+static bool
+give_back(char *body, size_t from, size_t to)
+{
+	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
+	uintptr_t	first = ((uintptr_t) body + from + page - 1) / page * page;
+	uintptr_t	last = ((uintptr_t) body + to) / page * page;
+
+	return first < last &&
+		madvise((void *) first, last - first, MADV_DONTNEED) == 0;
+}
+
 /* Write a part of a body to the temporary file. */
 static void
 write_piece(ApigouvReply *reply, size_t from, size_t to)
@@ -130,6 +148,9 @@ spill(ApigouvReply *reply)
 		reply->spilled = true;
 	}
 	apigouv_body_leave(reply);
+	/* the heap would keep what stands between other bodies */
+	if (transfer->body_len >= LONG_BODY)
+		(void) give_back(transfer->body, 0, transfer->body_len);
 	free(transfer->body);
 	transfer->body = NULL;
 	transfer->body_len = 0;
@@ -185,6 +206,24 @@ apigouv_body_restore(ApigouvReply *reply)
 	return true;
 }
 
+/* Take the body of a reply for another cache; malloc'd.  Does not raise. */
+bool
+apigouv_body_take(ApigouvReply *reply, ApigouvSaved *saved)
+{
+	if (apigouv_body_is_spilled(reply))
+	{
+		saved->body = apigouv_body_load(reply);
+		return saved->body != NULL;
+	}
+	if (!apigouv_body_restore(reply))
+		return false;
+	saved->body = reply->transfer->body;
+	apigouv_body_leave(reply);
+	reply->transfer->body = NULL;
+	reply->transfer->body_len = 0;
+	return true;
+}
+
 /* The body is to come anew: what is in the file is not its own. */
 void
 apigouv_body_renew(ApigouvReply *reply)
@@ -207,11 +246,6 @@ apigouv_body_renew(ApigouvReply *reply)
 void
 apigouv_cache_behind(ApigouvReply *reply, size_t from, size_t to)
 {
-	char	   *body = reply->transfer->body;
-	uintptr_t	page = (uintptr_t) sysconf(_SC_PAGESIZE);
-	uintptr_t	first;
-	uintptr_t	last;
-
 	if (reply->written_to > 0)
 		from = reply->written_to;
 	if (to < from + PIECE_BYTES || reply->pins != 1 || reply->spilled ||
@@ -221,10 +255,7 @@ apigouv_cache_behind(ApigouvReply *reply, size_t from, size_t to)
 	if (reply->written_to == 0)
 		reply->written_from = from;
 	reply->written_to = to;
-
-	first = ((uintptr_t) body + reply->written_from + page - 1) / page * page;
-	last = ((uintptr_t) body + to) / page * page;
-	if (madvise((void *) first, last - first, MADV_DONTNEED) == 0)
+	if (give_back(reply->transfer->body, reply->written_from, to))
 		reply->is_lost = true;
 }
 

@@ -14,6 +14,7 @@
 
 extern bool apigouv_body_is_whole(const ApigouvReply *reply);
 extern bool apigouv_body_is_spilled(const ApigouvReply *reply);
+extern bool apigouv_body_take(ApigouvReply *reply, ApigouvSaved *saved);
 extern bool apigouv_body_restore(ApigouvReply *reply);
 extern void apigouv_body_renew(ApigouvReply *reply);
 extern void apigouv_body_enter(ApigouvReply *reply);

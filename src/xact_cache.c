@@ -245,24 +245,6 @@ apigouv_cache_is_final(const ApigouvReply *reply)
 	return is_final(reply, reply->transfer->body, reply->transfer->body_len);
 }
 
-/* Take the body of a reply for another cache; malloc'd. */
-static bool
-take_body(ApigouvReply *reply, ApigouvSaved *saved)
-{
-	if (apigouv_body_is_spilled(reply))
-	{
-		saved->body = apigouv_body_load(reply);
-		return saved->body != NULL;
-	}
-	if (!apigouv_body_restore(reply))
-		return false;
-	saved->body = reply->transfer->body;
-	apigouv_body_leave(reply);
-	reply->transfer->body = NULL;
-	reply->transfer->body_len = 0;
-	return true;
-}
-
 /*
  * keep_replies
  *		At the end of the transaction, keep what it has paid for if it failed,
@@ -306,7 +288,7 @@ keep_replies(bool failed)
 				drop_transfer(reply);
 			continue;
 		}
-		if (!take_body(reply, &saved))
+		if (!apigouv_body_take(reply, &saved))
 			continue;
 		if (is_final(reply, saved.body, saved.body_len))
 		{
