@@ -17,7 +17,8 @@ NAMES = {
     "40-shell-curl-jq-copy": "curl, jq, COPY", "90-apigouv_fdw": "**apigouv_fdw**",
     "10-xargs-curl-16": "xargs -P 16 curl", "11-curl-parallel-16": "curl --parallel, 16",
     "12-curl-parallel-16-http2": "curl --parallel, 16, HTTP/2", "20-pgsql_http-lateral": "pgsql-http, lateral join",
-    "91-apigouv_fdw-array": "apigouv_fdw, `= ANY (ARRAY(SELECT ...))`", "92-apigouv_fdw-http2": "**apigouv_fdw, HTTP/2**"}
+    "91-apigouv_fdw-array": "apigouv_fdw, `= ANY (ARRAY(SELECT ...))`",
+    "92-apigouv_fdw-http2": "**apigouv_fdw, HTTP/2**"}
 
 
 class Contest:

@@ -31,7 +31,8 @@ def prepare(setting):
     names = {"url": env["BENCH_URL"], "url_tls": env["BENCH_URL_TLS"], "ca": env["BENCH_CA"],
              "definitions": env["BENCH_APIS"]}
     script = "CREATE EXTENSION IF NOT EXISTS apigouv_fdw;\n"
-    script += "".join(f"\\set {name} '{value}'\n" for name, value in names.items()) + f"\\i {env['BENCH_HERE']}/setup.sql\n"
+    script += "".join(f"\\set {name} '{value}'\n" for name, value in names.items())
+    script += f"\\i {env['BENCH_HERE']}/setup.sql\n"
     for api in ("marche_inclusion", "entreprise"):
         script += (f"CREATE SERVER {api} FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api '{api}');\n"
                    f"CREATE SCHEMA {api};\nIMPORT FOREIGN SCHEMA {api} FROM SERVER {api} INTO {api};\n")

@@ -43,7 +43,8 @@ class Setting:
         self.env = dict(
             os.environ, BENCH_HERE=str(HERE), BENCH_TMP=str(self.directory), BENCH_PAGES="100", BENCH_PAGE_SIZE="500",
             BENCH_URL=f"http://127.0.0.1:{self.http}", BENCH_URL_TLS=f"https://127.0.0.1:{self.https}",
-            BENCH_CA=str(self.directory / "tls/ca.pem"), BENCH_APIS=str(self.directory / "apis"), PG_BINDIR=self.bindir, PGHOST=str(self.directory / "socket"),
+            BENCH_CA=str(self.directory / "tls/ca.pem"), BENCH_APIS=str(self.directory / "apis"),
+            PG_BINDIR=self.bindir, PGHOST=str(self.directory / "socket"),
             PGPORT="5432", PGUSER="postgres", PGDATABASE="postgres", PGOPTIONS="-c client_min_messages=warning")
 
     def __enter__(self):
@@ -105,8 +106,8 @@ class Setting:
         quiet = {"stderr": subprocess.DEVNULL}
         self.run("openssl", "req", "-x509", *curve, "-subj", "/CN=bench authority", "-days", "2", "-keyout",
                  tls / "ca.key", "-out", tls / "ca.pem", **quiet)
-        self.run("openssl", "req", *curve, "-subj", "/CN=127.0.0.1", "-keyout", tls / "key.pem", "-out", tls / "csr.pem",
-                 **quiet)
+        self.run("openssl", "req", *curve, "-subj", "/CN=127.0.0.1", "-keyout", tls / "key.pem", "-out",
+                 tls / "csr.pem", **quiet)
         self.run("openssl", "x509", "-req", "-in", tls / "csr.pem", "-CA", tls / "ca.pem", "-CAkey", tls / "ca.key",
                  "-CAcreateserial", "-days", "2", "-extfile", tls / "san", "-out", tls / "cert.pem", **quiet)
         (tls / "ca.pem").chmod(0o644)
