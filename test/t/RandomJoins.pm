@@ -30,27 +30,28 @@ my @structures_filters = ("{a}.kind = 'EI'", "{a}.kind IN ('EI', 'ACI', 'ETTI')"
 	"{a}.department = '35'", "{a}.name LIKE '%e%'", '{a}.id % 2 = 0', '{a}.updated_at IS NOT NULL',
 	"coalesce({a}.kind, '') <> 'EI'", '{a}.id BETWEEN 1001 AND 1006', "{a}.presta_types && ARRAY['BUILD']", '{a}.id > 1003');
 my %structures = (
-	keys => { id => 'id', siret => 'siret', siren => 'siren' },
-	gives => { id => 'id', siret => 'siret', siren => 'siren' },
+	keys => { id => 'id', siret => 'siret', siren => 'siren', dep => 'department', ids => 'id', sirets => 'siret',
+		start => 'siret' },
+	gives => { id => 'id', siret => 'siret', siren => 'siren', dep => 'department' },
 	shown => [qw(id siret siren kind department is_active)], ints => ['id'], texts => [qw(siret siren kind department)]);
 my %tables = (
 	ms => { %structures, filters => \@structures_filters },
 	mh => { %structures, filters => [ grep { !/presta|updated|name/ } @structures_filters ] },
 	di => {
-		keys => { sid => 'id' },
-		gives => { sid => 'id', siret => 'siret', siren => 'siren' },
+		keys => { sid => 'id', dep => 'code_departement' },
+		gives => { sid => 'id', siret => 'siret', siren => 'siren', dep => 'code_departement' },
 		shown => [qw(id source siret code_insee score_qualite)], ints => [], texts => [qw(id source siret code_insee)],
 		filters => [ "{a}.source = 'dora'", '{a}.score_qualite >= 0.5', '{a}.siret IS NOT NULL', "{a}.id LIKE '%-1'",
 			"{a}.code_departement = '35'", "{a}.source <> 'dora'" ]
 	},
 	ds => {
-		keys => { sid => 'structure_id', vid => 'id' },
+		keys => { sid => 'structure_id', vid => 'id', dep => 'code_departement' },
 		gives => { sid => 'structure_id', vid => 'id' },
 		shown => [qw(id structure_id type frais score_qualite)], ints => [], texts => [qw(id structure_id source type)],
 		filters => [ "{a}.type = 'formation'", "{a}.frais = 'gratuit'", '{a}.score_qualite > 0.3', "{a}.id LIKE '%-0'" ]
 	},
 	ea_siret => {
-		keys => { siret => 'siret' }, demands => 1,
+		keys => { siret => 'siret', sirets => 'siret' }, demands => 1,
 		gives => { siret => 'siret', siren => 'siren' },
 		shown => [qw(siret type statut categorie erreur)], ints => [], texts => [qw(type statut categorie fournisseur)],
 		filters => [ "{a}.statut = 'conforme'", '{a}.statut IS NOT NULL', "{a}.niveau IS DISTINCT FROM 'x'" ],
@@ -86,7 +87,8 @@ my %constants = (
 	siren => [qw(000003012 000003020 000003111)],
 	id => [ 1001, 1002, 1005, 1014, 999999 ],
 	sid => [ 'dora--ateliers-du-phare-1', 'dora--chantier-de-l-ecluse-1', 'x--y' ],
-	vid => [ 'dora--service-ateliers-du-phare-1-0', 'x--y' ]);
+	vid => [ 'dora--service-ateliers-du-phare-1-0', 'x--y' ],
+	dep => [ '35', '59', '2A' ]);
 my %type = (id => 'int');
 
 # new(left_out => what whole rows do without)
@@ -129,17 +131,17 @@ sub local_scope
 	return {
 		kind => 'local',
 		alias => $alias,
-		gives => { (map { $_ => "$alias.$_" } grep { $has{$_} } qw(siret siren id sid vid)),
-			$has{code} ? (territory => [ "$alias.type", "$alias.code" ]) : () },
+		gives => { (map { $_ => "$alias.$_" } grep { $has{$_} } qw(siret siren id sid vid dep ids sirets)),
+			$has{siren} ? (start => "$alias.siren") : (), $has{code} ? (territory => [ "$alias.type", "$alias.code" ]) : () },
 		shown => [ map { "$alias.$_" } @columns ],
 		ints => [ map { "$alias.$_" } grep { $has{$_} } qw(n id) ],
-		texts => [ map { "$alias.$_" } grep { $has{$_} } qw(siret siren sid type code) ]
+		texts => [ map { "$alias.$_" } grep { $has{$_} } qw(siret siren sid dep type code) ]
 	};
 }
 
 # ---- drivers: text of FROM, scopes, conditions ----
 
-my @registry = qw(n siret siren id sid vid);
+my @registry = qw(n siret siren id sid vid dep ids sirets);
 my @drivers = (
 	(sub {
 		my ($self, $a) = @_;
@@ -240,6 +242,8 @@ sub key_condition
 	{
 		return join ' AND ', map { "$alias.$column->[$_] = $with->[$_]" } 0 .. $#$column;
 	}
+	return "$alias.$column = ANY ($with)" if $domain =~ /^(?:ids|sirets)$/;
+	return pick("left($alias.$column, 9) = $with", "$alias.$column LIKE $with || '%'") if $domain eq 'start';
 	$with = "left($siret, 9)" if $domain eq 'siren' && defined $siret && (!defined $with || chance(0.4));
 	my $value = $self->key_expression($domain, $with, $demanded);
 	my $way = rand();
@@ -365,6 +369,7 @@ my %steps = (
 	in => sub {
 		my ($self, $query) = @_;
 		my ($kind, $domain) = $self->next_table(@{ $query->{scopes} }) or return;
+		return if $domain =~ /^(?:ids|sirets|start)$/;
 		my ($with) = grep { defined && !ref } map { $_->{gives}{$domain} } @{ $query->{scopes} };
 		return unless defined $with;
 		my $alias = $self->fresh_alias;

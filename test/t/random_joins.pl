@@ -44,6 +44,15 @@ delete $ENV{APIGOUV_STUB_URL};
 diag("seed $seed, $queries queries");
 my $node = new_cluster('random_joins');
 my $began = time();
+# lists of several pages
+my $definitions = own_definitions($node);
+for my $file (map { "$definitions/data_inclusion/$_.json" } qw(structures services))
+{
+	my $text = slurp_bytes($file);
+	$text =~ s/"default_size": \d+/"default_size": 3/ or die "$file has no pages";
+	PostgreSQL::Test::Utils::append_to_file("$file.new", $text);
+	rename "$file.new", $file;
+}
 my $session = session($node);
 run_sql($session,
 	# requests are dear, and queries of a few rows would be compiled
@@ -70,23 +79,23 @@ SQL
 # The registry: doubles, NULLs, malformed keys, blanks, columns that are gone
 # ===================================================================
 run_sql($session, <<'SQL', <<'SQL', <<'SQL');
-CREATE TABLE copie.registry (avant text DEFAULT 'x', n int PRIMARY KEY, siret text, entre int, siren text, id int, sid text, vid text);
+CREATE TABLE copie.registry (avant text DEFAULT 'x', n int PRIMARY KEY, siret text, entre int, siren text, id int, sid text, vid text, dep text, ids int[], sirets text[]);
 ALTER TABLE copie.registry DROP COLUMN entre;
-INSERT INTO copie.registry (n, siret, siren, id, sid, vid) VALUES
-	(1, '00000301200010', '000003012', 1001, 'dora--ateliers-du-phare-1', 'dora--service-ateliers-du-phare-1-0'),
-	(2, '00000301200028', '000003012', 1003, 'dora--ateliers-du-phare-2', 'dora--service-ateliers-du-phare-1-1'),
-	(3, '00000302000013', '000003020', 1005, 'dora--chantier-de-l-ecluse-1', NULL),
-	(4, '00000301200010', '000003012', 1001, 'dora--ateliers-du-phare-1', 'dora--service-ateliers-du-phare-2-0'),
-	(5, NULL, NULL, NULL, NULL, NULL),
-	(6, '', '', 0, '', ''),
-	(7, '00000301200011', '000003013', 999999, 'dora--nulle-part', 'dora--service-nulle-part'),
-	(8, '00000301200010 ', '000003012 ', -1, 'dora--ateliers-du-phare-1 ', ' '),
-	(9, ' 00000302000013', ' 000003020', 1002, 'a/b', 'a/b'),
-	(10, '00000311100010', '000003111', 1014, 'dora--ateliers-du-phare-3', 'dora--service-ateliers-du-phare-2-0'),
-	(11, '00000301200036', '000003012', 1004, 'Dora--Ateliers-du-phare-1', NULL),
-	(12, '00009999900018', '000099999', 2147483647, NULL, 'x'),
-	(13, '0000030120001', '00000301', NULL, 'dora--chantier-de-l-ecluse-1', 'dora--service-ateliers-du-phare-1-0'),
-	(14, '00000303800015', '000003038', 1006, '..', '%2e');
+INSERT INTO copie.registry (n, siret, siren, id, sid, vid, dep, ids, sirets) VALUES
+	(1, '00000301200010', '000003012', 1001, 'dora--ateliers-du-phare-1', 'dora--service-ateliers-du-phare-1-0', '35', '{1001,1003}', '{00000301200010}'),
+	(2, '00000301200028', '000003012', 1003, 'dora--ateliers-du-phare-2', 'dora--service-ateliers-du-phare-1-1', '29', '{}', '{00000301200028,00000302000013}'),
+	(3, '00000302000013', '000003020', 1005, 'dora--chantier-de-l-ecluse-1', NULL, '59', '{1005,NULL,1005}', '{}'),
+	(4, '00000301200010', '000003012', 1001, 'dora--ateliers-du-phare-1', 'dora--service-ateliers-du-phare-2-0', '35', '{1001}', '{00000301200010,x,NULL}'),
+	(5, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+	(6, '', '', 0, '', '', '', '{NULL}', '{NULL}'),
+	(7, '00000301200011', '000003013', 999999, 'dora--nulle-part', 'dora--service-nulle-part', 'XX', '{999999,1002}', NULL),
+	(8, '00000301200010 ', '000003012 ', -1, 'dora--ateliers-du-phare-1 ', ' ', ' 35', '{-1,0}', '{"00000301200010 ",00000301200010}'),
+	(9, ' 00000302000013', ' 000003020', 1002, 'a/b', 'a/b', '2A', '{1004,1005,1006}', '{00000302000013}'),
+	(10, '00000311100010', '000003111', 1014, 'dora--ateliers-du-phare-3', 'dora--service-ateliers-du-phare-2-0', '67', NULL, '{00000311100010,00000301200010}'),
+	(11, '00000301200036', '000003012', 1004, 'Dora--Ateliers-du-phare-1', NULL, '56', '{1014}', '{00000301200036}'),
+	(12, '00009999900018', '000099999', 2147483647, NULL, 'x', '975', '{1003,1003}', '{00009999900018}'),
+	(13, '0000030120001', '00000301', NULL, 'dora--chantier-de-l-ecluse-1', 'dora--service-ateliers-du-phare-1-0', '2a', '{1}', '{""}'),
+	(14, '00000303800015', '000003038', 1006, '..', '%2e', '69', '{1006}', '{00000303800015,00000303800015}');
 ALTER TABLE copie.registry DROP COLUMN avant;
 ALTER TABLE copie.registry ADD COLUMN apres text DEFAULT 'y';
 ANALYZE copie.registry;
