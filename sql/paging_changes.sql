@@ -31,7 +31,7 @@ SELECT (SELECT count(id) FROM pages.structures) - (SELECT count(id) FROM data_in
 \! $sent count
 
 -- ====================================================================
--- Pages are asked as rows are fetched
+-- Pages are asked as rows are fetched: one, then two at once
 -- ====================================================================
 BEGIN;
 DECLARE c NO SCROLL CURSOR FOR SELECT id FROM pages.structures;

@@ -47,6 +47,8 @@
  */
 #define SERVE_US		500
 
+static int64 served_at = 0;		/* the network's last turn; us, monotonic */
+
 /* Most pages in hand when the query may stop early, the one read included. */
 static int
 early_window(const ApigouvTask *task, int most)
@@ -130,6 +132,7 @@ ask(ApigouvScanState *state, ApigouvTask *task, const ApigouvPage *last,
 			apigouv_ask_queue(state, task, &next);
 		else if (!apigouv_ask_ahead(state, task, &next))
 			break;
+		served_at = 0;			/* it is to leave now */
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -297,8 +300,6 @@ apigouv_prefetch_again(ApigouvScanState *state, ApigouvPage *page)
 void
 apigouv_prefetch_serve(ApigouvScanState *state)
 {
-	static int64 served_at = 0; /* us, monotonic */
-
 	if (!apigouv_http_is_busy() || monotonic_us() - served_at < SERVE_US)
 		return;
 	apigouv_http_pump(0);
