@@ -6,12 +6,12 @@ MODULE_big = apigouv_fdw
 OBJS = $(patsubst %,src/%.o, \
 	admit advance ahead apidef apidef_column apidef_document apidef_field \
 	apidef_read apidef_request apidef_rows apigouv_fdw ask async attempt \
-	binding budget cache_purge catalogue clock comment cost ddl document \
-	explain failure fetch flight functions header http import json kept \
-	ledger limit lookup_join lookup_scan option page pivot plan prefetch \
-	qual quota quota_view redact reply reply_body request route rowstream \
-	rowvalue scan shared_cache shared_name spill stats steps task token \
-	total tuple unnest upper url value xact_cache)
+	attempt_failure binding budget cache_purge catalogue clock comment cost \
+	ddl document explain failure fetch flight functions header http import \
+	json kept ledger limit lookup_join lookup_scan option origin page pivot \
+	plan prefetch qual quota quota_view redact reply reply_body request \
+	route rowstream rowvalue scan shared_cache shared_name spill stats steps \
+	task token total tuple unnest upper url value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md

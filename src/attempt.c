@@ -3,9 +3,9 @@
  * attempt.c
  *		One attempt of a request, by libcurl.
  *
- * The sole includer of libcurl's header.  One multi handle serves the whole
- * backend, so that connections live from query to query; its sockets are in
- * one epoll descriptor, so that http.c has one thing to wait for.
+ * One multi handle serves the whole backend, so that connections live from
+ * query to query; its sockets are in one epoll descriptor, so that http.c has
+ * one thing to wait for.
  *
  * Rules that no single function shows:
  *
@@ -16,6 +16,12 @@
  * - Signals are blocked from before libcurl starts the resolver's thread
  *	 until it returns.  A thread inherits the mask; one that took SIGINT or
  *	 SIGTERM would run the server's handlers outside the main thread.
+ *
+ * - Where requests can share a connection (HTTP/2, over TLS only), those of
+ *	 one host that begin together wait for the first connection, as long as
+ *	 its handshake takes, and then share it, as many as the server allows.
+ *	 Hosts are remembered (origin.c): one that does not share, or cannot be
+ *	 reached, is not waited for again.
  *
  * - Nothing is opened before the first attempt: _PG_init may run in the
  *	 postmaster, whose children must not share connections.
@@ -51,9 +57,6 @@
 
 /* first allocation of a body whose length is not announced */
 #define APIGOUV_BODY_BYTES		(16 * 1024)
-
-/* headers of one reply, all lines */
-#define APIGOUV_HEADERS_BYTES	(256 * 1024)
 
 /* connections kept when idle, unless a pool may use more at once */
 #define APIGOUV_MIN_CONNECTIONS 32
@@ -308,6 +311,9 @@ on_header(char *line, size_t size, size_t count, void *arg)
 		private->line_status = 0;
 		if (space != NULL && len - (space - line) > 4)
 			private->line_status = (int) apigouv_header_int(space + 1, 999);
+		if (private->url != NULL)
+			apigouv_origin_note(private->url, line[5] >= '2' ?
+								APIGOUV_ORIGIN_SHARES : APIGOUV_ORIGIN_SINGLE);
 	}
 	else if (private->line_status < 200)
 		return len;
@@ -470,165 +476,6 @@ keep_connections(int max_concurrency)
 }
 
 /* ----------------------------------------------------------------
- *		how an attempt went
- * ----------------------------------------------------------------
- */
-
-/*
- * Name whom an attempt talks to, '"host", port N', for a message.  The rest
- * of a URL may hold secrets.
- */
-static void
-describe_peer(const ApigouvTransferPrivate *private, char *out, size_t size)
-{
-	const char *proxy = private->settings.proxy;
-	ApigouvUrlParts parts;
-	char		host[100];
-
-	(void) apigouv_url_split(proxy ? proxy : private->url,
-							 proxy != NULL, &parts);
-	apigouv_header_text(host, sizeof(host), parts.host,
-						strlen(parts.host));
-	snprintf(out, size, "%s\"%s\"%s%s", proxy ? "proxy " : "", host,
-			 parts.port[0] ? ", port " : "", parts.port);
-}
-
-/* What kind of failure libcurl's code means. */
-static ApigouvFailure
-classify(CURLcode code, bool sent)
-{
-	switch (code)
-	{
-		case CURLE_OK:
-			return APIGOUV_FAILURE_NONE;
-		case CURLE_COULDNT_RESOLVE_HOST:
-		case CURLE_COULDNT_RESOLVE_PROXY:
-		case CURLE_COULDNT_CONNECT:
-		case CURLE_PROXY:
-		case CURLE_SSL_CONNECT_ERROR:
-			/* a handshake that breaks off may pass; a certificate does not */
-			return APIGOUV_FAILURE_CONNECT;
-		case CURLE_OPERATION_TIMEDOUT:
-			/* what was never sent may be sent again */
-			return sent ? APIGOUV_FAILURE_TIMEOUT : APIGOUV_FAILURE_CONNECT;
-		case CURLE_PEER_FAILED_VERIFICATION:
-		case CURLE_SSL_CERTPROBLEM:
-		case CURLE_SSL_CIPHER:
-		case CURLE_SSL_CACERT_BADFILE:
-		case CURLE_SSL_CRL_BADFILE:
-		case CURLE_SSL_ISSUER_ERROR:
-		case CURLE_SSL_INVALIDCERTSTATUS:
-		case CURLE_USE_SSL_FAILED:
-			return APIGOUV_FAILURE_TLS;
-		case CURLE_GOT_NOTHING:
-		case CURLE_SEND_ERROR:
-		case CURLE_RECV_ERROR:
-		case CURLE_PARTIAL_FILE:
-		case CURLE_HTTP2:
-		case CURLE_HTTP2_STREAM:
-			return APIGOUV_FAILURE_LOST;
-		case CURLE_FILESIZE_EXCEEDED:
-			return APIGOUV_FAILURE_TOO_LARGE;
-		case CURLE_BAD_CONTENT_ENCODING:
-			return APIGOUV_FAILURE_ENCODING;
-		case CURLE_OUT_OF_MEMORY:
-			return APIGOUV_FAILURE_MEMORY;
-		default:
-			return APIGOUV_FAILURE_OTHER;
-	}
-}
-
-/* Say why there is no TLS; libcurl's words are the only ones. */
-static void
-describe_tls(const ApigouvTransferPrivate *private, const char *peer,
-			 CURLcode code, char *text, size_t size)
-{
-	char		reason[100];
-
-	apigouv_header_text(reason, sizeof(reason), private->curl_error,
-						strlen(private->curl_error));
-	snprintf(text, size, "no TLS connection to %s: %s", peer,
-			 reason[0] ? reason : curl_easy_strerror(code));
-}
-
-/*
- * Say why an attempt failed.  The words are ours where they can be, since
- * libcurl's change between versions and may quote what was sent.
- */
-static void
-describe_failure(ApigouvTransfer *transfer, CURLcode code)
-{
-	ApigouvTransferPrivate *private = transfer->private;
-	char	   *text = transfer->failure_text;
-	size_t		size = sizeof(transfer->failure_text);
-	char		peer[128];
-	long		os_errno = 0;
-
-	describe_peer(private, peer, sizeof(peer));
-	switch (transfer->failure)
-	{
-		case APIGOUV_FAILURE_NONE:
-			break;
-		case APIGOUV_FAILURE_CONNECT:
-			(void) curl_easy_getinfo(private->easy, CURLINFO_OS_ERRNO,
-									 &os_errno);
-			if (code == CURLE_OPERATION_TIMEDOUT)
-				snprintf(text, size, "no connection to %s within %d ms", peer,
-						 Min(private->settings.connect_timeout_ms,
-							 private->settings.timeout_ms));
-			else if (code == CURLE_COULDNT_CONNECT && os_errno != 0)
-				snprintf(text, size, "could not connect to %s: %s", peer,
-						 strerror((int) os_errno));
-			else if (code == CURLE_COULDNT_RESOLVE_HOST ||
-					 code == CURLE_COULDNT_RESOLVE_PROXY)
-				snprintf(text, size, "could not find the address of %s", peer);
-			else if (code == CURLE_SSL_CONNECT_ERROR)
-				describe_tls(private, peer, code, text, size);
-			else
-				snprintf(text, size, "could not connect to %s", peer);
-			break;
-		case APIGOUV_FAILURE_TLS:
-			describe_tls(private, peer, code, text, size);
-			break;
-		case APIGOUV_FAILURE_TIMEOUT:
-			snprintf(text, size, "no complete reply within %d ms",
-					 private->settings.timeout_ms);
-			break;
-		case APIGOUV_FAILURE_LOST:
-			snprintf(text, size, "connection to %s was lost %s", peer,
-					 transfer->status == 0 ? "before the reply" :
-					 "before the end of the reply");
-			break;
-		case APIGOUV_FAILURE_TOO_LARGE:
-			if (private->headers_bytes > APIGOUV_HEADERS_BYTES)
-				snprintf(text, size, "headers of the reply are larger than %d bytes",
-						 APIGOUV_HEADERS_BYTES);
-			else
-				snprintf(text, size, "reply is larger than " INT64_FORMAT " bytes",
-						 private->settings.response_max_bytes);
-			break;
-		case APIGOUV_FAILURE_ENCODING:
-			strlcpy(text, "compressed reply cannot be decompressed", size);
-			break;
-		case APIGOUV_FAILURE_MEMORY:
-			strlcpy(text, "out of memory or file descriptors", size);
-			break;
-		case APIGOUV_FAILURE_QUOTA:
-		case APIGOUV_FAILURE_LEDGER:
-			break;				/* said where it happened */
-		case APIGOUV_FAILURE_OTHER:
-			if (code == CURLE_WRITE_ERROR)
-				strlcpy(text, "interrupted", size);
-			else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
-					 code == CURLE_WEIRD_SERVER_REPLY)
-				snprintf(text, size, "reply of %s is not HTTP", peer);
-			else
-				strlcpy(text, curl_easy_strerror(code), size);
-			break;
-	}
-}
-
-/* ----------------------------------------------------------------
  *		attempts
  * ----------------------------------------------------------------
  */
@@ -670,11 +517,7 @@ set_connection_options(CURL *easy, const ApigouvHttpSettings *settings)
 		SET_OPTION(CURLOPT_CAPATH, NULL);
 	}
 
-	/*
-	 * HTTP/2 where it is offered.  Not CURLOPT_PIPEWAIT: requests that wait
-	 * for the first connection are not under libcurl's time limits, and a
-	 * host that does not answer is tried by one after the other.
-	 */
+	/* HTTP/2 where it is offered */
 	SET_OPTION(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET_OPTION(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET_OPTION(CURLOPT_CONNECTTIMEOUT_MS, (long) settings->connect_timeout_ms);
@@ -695,6 +538,8 @@ set_request_options(CURL *easy, ApigouvTransfer *transfer)
 	SET_OPTION(CURLOPT_PRIVATE, transfer);
 	SET_OPTION(CURLOPT_ERRORBUFFER, private->curl_error);
 	SET_OPTION(CURLOPT_URL, private->url);
+	SET_OPTION(CURLOPT_PIPEWAIT,
+			   (long) apigouv_origin_may_share(private->url));
 	SET_OPTION(CURLOPT_PATH_AS_IS, 1L);
 	SET_OPTION(CURLOPT_USERAGENT, "apigouv_fdw/" APIGOUV_VERSION);
 	SET_OPTION(CURLOPT_HTTPHEADER, private->headers);
@@ -734,6 +579,28 @@ apigouv_attempt_cancel(ApigouvTransfer *transfer)
 	curl_easy_cleanup(easy);
 }
 
+/*
+ * A host could not be reached: what waits for that connection is not under
+ * libcurl's time limits, and each would try in its turn.  Let all try at once.
+ */
+static void
+stop_sharing(const ApigouvTransferPrivate *private)
+{
+	dlist_iter	iter;
+
+	if (private->url == NULL || !apigouv_origin_may_share(private->url))
+		return;
+	apigouv_origin_note(private->url, APIGOUV_ORIGIN_SINGLE);
+	dlist_foreach(iter, &running)
+	{
+		ApigouvTransferPrivate *other =
+		dlist_container(ApigouvTransferPrivate, running_node, iter.cur);
+
+		if (other->easy != NULL && !apigouv_origin_may_share(other->url))
+			(void) curl_easy_setopt(other->easy, CURLOPT_PIPEWAIT, 0L);
+	}
+}
+
 /* The attempt has failed, or has ended well: note which. */
 static void
 note_end(ApigouvTransfer *transfer, CURLcode code)
@@ -748,9 +615,12 @@ note_end(ApigouvTransfer *transfer, CURLcode code)
 			code = CURLE_OK;
 	}
 	if (transfer->failure == APIGOUV_FAILURE_NONE)
-		transfer->failure = classify(code, transfer->private->sends > 0);
+		transfer->failure =
+			apigouv_attempt_classify(code, transfer->private->sends > 0);
 	if (transfer->failure != APIGOUV_FAILURE_NONE)
-		describe_failure(transfer, code);
+		apigouv_attempt_describe(transfer, code);
+	if (transfer->private->sends == 0 && code != CURLE_OK)
+		stop_sharing(transfer->private);
 	apigouv_attempt_cancel(transfer);
 }
 

@@ -22,6 +22,9 @@
  */
 #define APIGOUV_MAX_RUNNING		128
 
+/* headers of one reply, all lines */
+#define APIGOUV_HEADERS_BYTES	(256 * 1024)
+
 /* What of a transfer is nobody else's business.  Zeroed, then filled. */
 typedef struct ApigouvTransferPrivate
 {
@@ -131,6 +134,23 @@ extern void apigouv_attempt_count_fds(bool may_reserve);
 
 /* Unix seconds of a date in a header; -1 when it is none. */
 extern int64 apigouv_attempt_date(const char *text);
+
+/*
+ * attempt_failure.c: what libcurl's code (a CURLcode) means, sent or not; and
+ * the words for the failure of an attempt whose handle is still there.
+ */
+extern ApigouvFailure apigouv_attempt_classify(int code, bool sent);
+extern void apigouv_attempt_describe(ApigouvTransfer *transfer, int code);
+
+/* origin.c: how the server of a URL takes several requests */
+typedef enum ApigouvOrigin
+{
+	APIGOUV_ORIGIN_SINGLE,		/* one connection each */
+	APIGOUV_ORIGIN_SHARES		/* one connection for all */
+}			ApigouvOrigin;
+
+extern bool apigouv_origin_may_share(const char *url);
+extern void apigouv_origin_note(const char *url, ApigouvOrigin origin);
 
 /* header.c: take note of a header; name and text are not NUL-terminated. */
 extern void apigouv_header_note(ApigouvTransfer *transfer, const char *name,
