@@ -4,14 +4,14 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" apigouv_fdw
 MODULE_big = apigouv_fdw
 
 OBJS = $(patsubst %,src/%.o, \
-	admit advance ahead apidef apidef_column apidef_document apidef_field \
-	apidef_read apidef_request apidef_rows apigouv_fdw ask async attempt \
-	attempt_failure binding budget cache_purge catalogue clock comment cost \
-	ddl document explain failure fetch flight functions header http import \
-	json kept ledger limit lookup_join lookup_scan option origin page pivot \
-	plan prefetch qual quota quota_view redact reply reply_body request \
-	route rowstream rowvalue scan shared_cache shared_name spill stats steps \
-	task token total tuple unnest upper url value xact_cache)
+	admit advance ahead analyze apidef apidef_column apidef_document \
+	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
+	async attempt attempt_failure binding budget cache_purge catalogue clock \
+	comment cost ddl document explain failure fetch flight functions header \
+	http import json kept ledger limit lookup_join lookup_scan option origin \
+	page pivot plan prefetch qual quota quota_view redact reply reply_body \
+	request route rowstream rowvalue scan shared_cache shared_name spill \
+	stats steps task token total tuple unnest upper url value xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md
@@ -21,7 +21,7 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	quals_casts prepared region routes auth key_types personal personal_conditions union \
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
-	travail_caracteristiques travail_listes entreprise lookup_join crossover count
+	travail_caracteristiques travail_listes entreprise lookup_join crossover count analyze
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

@@ -253,6 +253,9 @@ apigouv_fdw_handler(PG_FUNCTION_ARGS)
 	/* EXPLAIN (explain.c) */
 	routine->ExplainForeignScan = apigouvExplainForeignScan;
 
+	/* ANALYZE (analyze.c) */
+	routine->AnalyzeForeignTable = apigouvAnalyzeForeignTable;
+
 	/* IMPORT FOREIGN SCHEMA (import.c) */
 	routine->ImportForeignSchema = apigouvImportForeignSchema;
 

@@ -14,7 +14,7 @@
 #include "option.h"
 
 /*
- * Items of ForeignScan.fdw_private (plan.c and upper.c).  Columns are
+ * Items of ForeignScan.fdw_private, made by plan.c and upper.c.  Columns are
  * positions in the API definition, expressions are positions in fdw_exprs.
  */
 enum ApigouvPlanItem
@@ -95,6 +95,11 @@ extern void apigouvForeignAsyncNotify(AsyncRequest *areq);
 /* explain.c */
 extern void apigouvExplainForeignScan(ForeignScanState *node,
 									  struct ExplainState *es);
+
+/* analyze.c */
+extern bool apigouvAnalyzeForeignTable(Relation relation,
+									   AcquireSampleRowsFunc * func,
+									   BlockNumber * totalpages);
 
 /* import.c */
 extern List *apigouvImportForeignSchema(ImportForeignSchemaStmt *stmt,

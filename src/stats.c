@@ -9,6 +9,9 @@
  * n_distinct stands in, so that the sizes of joins, and the choice between
  * look-ups and a list, are right.
  *
+ * Where ANALYZE has looked at a column, it knows better.  But not of a column
+ * that only tells what was asked: nothing was, so that it was always null.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,6 +21,7 @@
 #include "catalog/pg_statistic.h"
 #include "utils/rel.h"
 #include "utils/selfuncs.h"
+#include "utils/syscache.h"
 
 #include "apigouv_fdw.h"
 #include "route.h"
@@ -59,6 +63,16 @@ make_statistics(Oid relid, AttrNumber attnum, double n_distinct)
 	return tuple;
 }
 
+/* Has ANALYZE looked at a column? */
+static bool
+is_analyzed(const RangeTblEntry *rte, AttrNumber attnum)
+{
+	return SearchSysCacheExists3(STATRELATTINH,
+								 ObjectIdGetDatum(rte->relid),
+								 Int16GetDatum(attnum),
+								 BoolGetDatum(rte->inh));
+}
+
 /*
  * relation_stats
  *		The planner's hook: statistics of a column of our foreign tables.
@@ -84,7 +98,13 @@ relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum,
 	if (column < 0)
 		return false;
 	n_distinct = info->options->table->columns[column].n_distinct;
-	if (n_distinct == 0)
+	if (info->options->table->columns[column].source.kind ==
+		APIGOUV_SOURCE_ECHO)
+	{
+		if (n_distinct == 0)
+			return true;		/* no statistics, rather than false ones */
+	}
+	else if (n_distinct == 0 || is_analyzed(rte, attnum))
 		return false;
 
 	vardata->statsTuple = make_statistics(rte->relid, attnum, n_distinct);

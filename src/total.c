@@ -110,7 +110,7 @@ are_plain(const ApigouvScanState *state, ExprContext *econtext)
 	return true;
 }
 
-/* Are the lists' first pages at hand, as a scan of rows asks for them? */
+/* Are the first pages at hand that a scan of the rows would ask for? */
 static bool
 are_cached(ApigouvScanState *state)
 {

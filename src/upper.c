@@ -117,8 +117,7 @@ is_plain(PlannerInfo *root, RelOptInfo *input)
 static bool
 keeps_values(const Expr *clause)
 {
-	Node	   *node = unconstify(Node *, (const Node *) clause);
-	List	   *vars = pull_var_clause(node, 0);
+	List	   *vars = pull_var_clause((Node *) unconstify(Expr *, clause), 0);
 	ListCell   *lc;
 
 	foreach(lc, vars)
