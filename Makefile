@@ -11,7 +11,8 @@ OBJS = $(patsubst %,src/%.o, \
 	http import json kept ledger limit lookup_join lookup_scan option origin \
 	page pivot plan prefetch qual quota quota_view redact reply reply_body \
 	request route rowstream rowvalue scan shared_cache shared_name spill \
-	stats steps task token total tuple unnest upper url value xact_cache)
+	stats steps task token total tuple unnest upper url value wanted \
+	xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md
@@ -21,7 +22,8 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	quals_casts prepared region routes auth key_types personal personal_conditions union \
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
-	travail_caracteristiques travail_listes entreprise lookup_join crossover count analyze
+	travail_caracteristiques travail_listes entreprise lookup_join crossover count analyze \
+	limit_hints
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

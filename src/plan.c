@@ -37,6 +37,7 @@
 #include "cost.h"
 #include "route.h"
 #include "upper.h"
+#include "wanted.h"
 
 /*
  * Cost of a path that must lose against any other, disabled ones and joins
@@ -46,6 +47,13 @@
 
 /* Rows of a LIMIT that still make a small first page, at most. */
 #define MAX_FIRST_ROWS 100000
+
+/*
+ * Where rows are dropped here: the least that are asked for at first, and how
+ * many may come, as far as is known, for each that is kept.
+ */
+#define MIN_FIRST_ROWS 20
+#define MAX_DROPPED 10
 
 /* Sets of outer relations tried for parameterized paths, at most. */
 #define MAX_OUTER_SETS 32
@@ -807,26 +815,50 @@ sent_clauses(const PathPlan *plan, bool is_union)
 
 /*
  * rows_wanted_first
- *		How many rows a LIMIT or EXISTS makes the executor ask for, 0 if not
- *		known.
+ *		Rows to ask of the API at first, 0 for all, when so many are wanted of
+ *		the scan.
  *
- * Only a hint for the size of the first page.
+ * Conditions that are checked here drop rows: more are asked for, or all where
+ * a guess would often fall short and cost a second request.
  */
 static int
-rows_wanted_first(PlannerInfo *root, const PathPlan *plan)
+rows_wanted_first(const PathPlan *plan, const Path *path, double wanted)
 {
-	/* a tuple_fraction of 1 or more is a number of rows */
-	double		wanted = root->limit_tuples > 0 ? root->limit_tuples
-	: root->tuple_fraction >= 1 ? root->tuple_fraction : 0;
+	const ApigouvRouteMatch *match;
+	double		dropped;
 
-	if (wanted <= 0 || wanted > MAX_FIRST_ROWS ||
-		root->sort_pathkeys != NIL || root->group_pathkeys != NIL ||
-		root->distinct_pathkeys != NIL || root->parse->hasAggs ||
-		bms_membership(root->all_baserels) != BMS_SINGLETON ||
-		plan->routes == NIL ||
-		!((ApigouvRouteMatch *) linitial(plan->routes))->exact)
+	if (wanted <= 0 || plan->routes == NIL)
 		return 0;
-	return (int) ceil(wanted);
+	match = linitial(plan->routes);
+	if (!match->exact)
+	{
+		dropped = match->rows / Max(path->rows, 1);
+		if (dropped > MAX_DROPPED)
+			return 0;
+		wanted = Max(wanted * Max(dropped, 1) * 2, MIN_FIRST_ROWS);
+		if (wanted > match->rows / 2)
+			return 0;
+	}
+	return wanted > MAX_FIRST_ROWS ? 0 : (int) ceil(wanted);
+}
+
+/*
+ * hints_of
+ *		The hints of a plan: may the query stop before its last row, and how
+ *		many rows to ask for at first?
+ */
+static List *
+hints_of(PlannerInfo *root, const PathPlan *plan, const Path *path)
+{
+	bool		may_stop_early = root->tuple_fraction > 0 ||
+	root->limit_tuples > 0;
+	ApigouvWanted wanted;
+
+	if (!may_stop_early || !apigouv_wanted_of(root, path, &wanted))
+		return list_make2_int(may_stop_early ? 1 : 0, 0);
+	if (wanted.all)
+		return list_make2_int(0, 0);
+	return list_make2_int(1, rows_wanted_first(plan, path, wanted.rows));
 }
 
 /* The columns to read, as an IntList. */
@@ -936,8 +968,6 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	List	   *routes;
 	List	   *constants = NIL;
 	List	   *private;
-	bool		may_stop_early = root->tuple_fraction > 0 ||
-	root->limit_tuples > 0;
 	List	   *shown;
 	List	   *hidden;
 	List	   *sent;
@@ -956,8 +986,7 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 	}
 	private = list_make5(routes, constants,
 						 apigouv_plan_columns(info->columns),
-						 list_make2_int(may_stop_early ? 1 : 0,
-										rows_wanted_first(root, plan)),
+						 hints_of(root, plan, &best_path->path),
 						 makeString(pstrdup(plan->missing ? plan->missing : "")));
 	private = lappend(private,
 					  makeFloat(psprintf("%.0f", plan->requests)));
