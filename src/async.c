@@ -77,13 +77,16 @@ static int	timer_fd = -1;		/* in wait_fd, as is apigouv_http_fd() */
  * apigouvIsForeignPathAsyncCapable
  *		May an Append read this scan beside others?
  *
- * Not where that could ask about somebody in vain.
+ * Not where that could ask about somebody in vain, and not a count by total.
  */
 bool
 apigouvIsForeignPathAsyncCapable(ForeignPath *path)
 {
 	const ApigouvRelInfo *info = path->path.parent->fdw_private;
 
+	/* a count is one request, of a relation above the table's */
+	if (!IS_SIMPLE_REL(path->path.parent))
+		return false;
 	return info->options->async_capable &&
 		!(info->may_stop_early && info->options->table->personal_data);
 }
