@@ -85,6 +85,8 @@ $$;
 SELECT format('%I.%I', n, t) FROM (SELECT DISTINCT foreign_table_schema AS n, foreign_table_name AS t FROM information_schema.foreign_tables
 	WHERE foreign_table_schema ~ 'inclusion$') AS v, counted(format('SELECT count(*) FROM %I.%I', n, t)) AS c
 WHERE outils.asks_total(format('SELECT count(*) FROM %I.%I', n, t)) AND by_total = by_rows ORDER BY 1;
+-- so many rows that a request for each department costs less than all of them
+ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (ADD rows '1000000');
 SELECT query FROM (VALUES ($$marche_inclusion.structures WHERE kind = 'ESAT'$$), ($$marche_inclusion.structures WHERE NOT is_active$$),
 	($$marche_inclusion.structures WHERE department IN ('35', '29', '2A', 'zz') AND kind = ANY ('{EI,ACI}')$$),
 	($$marche_inclusion.structures WHERE code_region IN ('53', '94') AND is_active IS TRUE$$),
@@ -99,6 +101,7 @@ SELECT query FROM (VALUES ($$marche_inclusion.structures WHERE kind = 'ESAT'$$),
 	($$data_inclusion.services WHERE thematiques && '{mobilite--preparer-un-permis}' AND frais = 'gratuit'$$),
 	($$data_inclusion.recherches_services WHERE commune_recherchee = '35238' AND exclure_doublons$$)) AS v (query), counted('SELECT count(*) FROM ' || query)
 WHERE by_total IS DISTINCT FROM by_rows;
+ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (DROP rows);
 \! $sent count > /dev/null
 
 -- ====================================================================
