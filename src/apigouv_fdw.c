@@ -39,7 +39,7 @@ char	   *apigouv_france_connect_token = NULL;
 bool		apigouv_enable_pushdown = true;
 bool		apigouv_fresh = false;
 int			apigouv_on_failure = APIGOUV_ON_FAILURE_ERROR;
-int			apigouv_cache_size = 64 * 1024;
+int			apigouv_cache_size = 48 * 1024;
 int			apigouv_keep_after_error_s = 60;
 int			apigouv_shared_cache_size = 256 * 1024;
 
@@ -197,7 +197,7 @@ define_caches(void)
 	DefineCustomIntVariable("apigouv_fdw.cache_size",
 							"Memory for the replies of a transaction.",
 							"Replies past it go to a temporary file; what a failed statement leaves is bounded by it as well.",
-							&apigouv_cache_size, 64 * 1024, 0, MAX_KILOBYTES,
+							&apigouv_cache_size, 48 * 1024, 0, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("apigouv_fdw.keep_after_error_s",
 							"How long what a failed transaction has fetched serves the next ones of the session.",
