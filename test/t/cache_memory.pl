@@ -170,4 +170,39 @@ keeps_its_size($session, sub {
 }, '1,000 transactions whose replies are spilled: no memory');
 is(scalar(temporary_files()), 0, 'no file');
 
+# ===================================================================
+# A long reply leaves memory while its rows are read
+# ===================================================================
+$session->quit;
+$session = session($node);
+my @rows = map { sprintf '{"id":"row-%d","nom":"Nom %d %s"}', $_, $_, 'x' x 150_000 } 1 .. 100;
+my $long = '{"total":100,"page":1,"pages":1,"size":100,"items":[' . join(',', @rows) . ']}';
+my $sums = 'SELECT count(*), sum(hashtext(id)), sum(hashtext(nom)) FROM pages.structures';
+my $right = $session->value("SELECT 100, sum(hashtext('row-' || i)), sum(hashtext('Nom ' || i || ' ' || repeat('x', 150000)))"
+	  . ' FROM generate_series(1, 100) i');
+faults({ times => -1, path => '/data_inclusion/*', status => 200, body => $long });
+run_sql($session, 'BEGIN');
+asks($session, $sums, 1, "$right\n", 'a reply of 15 MB: its rows');
+cmp_ok(temporary_bytes(), '>', 4 * 1024 * 1024, 'which leave memory meanwhile, well below cache_size');
+asks($session, $sums, 0, "$right\n", 'and come back');
+$written = temporary_bytes();
+run_sql($session, 'SET LOCAL apigouv_fdw.cache_size = 0');
+asks($session, $sums, 0, "$right\n", 'also when the rest follows into the file');
+asks($session, $sums, 0, "$right\n", 'and from there');
+is(temporary_bytes(), length $long, 'which holds each byte once');
+run_sql($session, 'ROLLBACK', 'BEGIN',
+	'DECLARE one CURSOR FOR SELECT id FROM pages.structures',
+	'DECLARE two CURSOR FOR SELECT id FROM pages.structures',
+	'MOVE 50 IN one', 'MOVE 1 IN two', 'MOVE 49 IN one');
+is($session->value('FETCH one'), 'row-100', 'two scans read it: the one that is ahead');
+is($session->value('FETCH two'), 'row-2', 'and the one behind');
+run_sql($session, 'MOVE 97 IN two');
+is($session->value('FETCH two'), 'row-100', 'to the end');
+run_sql($session, 'ROLLBACK');
+substr($long, -2) = '}}';
+stub_reset();
+faults({ times => -1, path => '/data_inclusion/*', status => 200, body => $long });
+like($session->query($sums)->{err}, qr/unexpected character|not JSON|byte/, 'what is wrong at its end is told');
+stub_reset();
+
 done_testing();
