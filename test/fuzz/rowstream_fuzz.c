@@ -16,6 +16,7 @@
  *	   a number;
  *	 - a reply cut in any way, in buffers of the exact size that move at each
  *	   piece, gives the rows, the envelope and the error that it gives whole;
+ *	 - so it does when the bytes of rows that were given are wiped meanwhile;
  *	 - rows and values are those of jansson's tree;
  *	 - so are rows in lists inside lists, with values and places of the
  *	   elements around them, up to the first that is not shaped as it should.
@@ -309,6 +310,8 @@ read_document(const Case *c, bool in_pieces)
 	size_t		have = in_pieces ? 0 : c->len;
 	bool		complete = !in_pieces;
 	char	   *base = NULL;
+	size_t		from = 0;
+	size_t		to = 0;
 	int			i;
 
 	for (;;)
@@ -318,6 +321,7 @@ read_document(const Case *c, bool in_pieces)
 		free(base);
 		base = moved;
 		memcpy(base, c->text, have);
+		memset(base + from, 0, to - from);	/* nobody may look there */
 		while ((trace.result = apigouv_rowstream_next(stream, base, have,
 													  complete, values)) ==
 			   APIGOUV_ROW)
@@ -325,6 +329,14 @@ read_document(const Case *c, bool in_pieces)
 			for (i = 0; i < c->nrow; i++)
 				mix_value(&trace, &values[i]);
 			compare_row(c, values, trace.rows++);
+			apigouv_rowstream_behind(stream, &from, &to);
+			CHECK(from <= to && to <= have);
+			for (i = 0; i < c->nrow; i++)
+				CHECK(values[i].kind == APIGOUV_ABSENT || to == 0 ||
+					  values[i].text >= base + to);
+			if (!in_pieces)
+				from = to = 0;
+			memset(base + from, 0, to - from);
 		}
 		if (trace.result != APIGOUV_ROW_MORE)
 			break;
@@ -333,6 +345,7 @@ read_document(const Case *c, bool in_pieces)
 		have = grow(c, &seed, have);
 		complete = complete || (have == c->len && c->seed & 8);
 	}
+	memcpy(base, c->text, have);	/* the rows may be part of the envelope */
 	trace.found = apigouv_rowstream_found(stream);
 	trace.error = apigouv_rowstream_error(stream, &trace.error_at);
 	CHECK((trace.error != NULL) == (trace.result == APIGOUV_ROW_ERROR));
