@@ -161,12 +161,13 @@ begin_anew($control);
 # Every wait ends at once, and leaves nothing
 # ===================================================================
 # The descriptors of a session that has waited in every way, with the
-# connections of two requests at once.
+# connections of some sources at once.
 sub settled
 {
+	my @at_once = @_;
 	stub_reset();
 	faults({ delay_ms => 20, times => -1 });
-	$session->query($_) for $ApigouvTest::GOOD_QUERY, all_of($marche, $dora);
+	$session->query($_) for $ApigouvTest::GOOD_QUERY, all_of(@at_once);
 	wait_until_idle();
 	return descriptors($session);
 }
@@ -183,7 +184,7 @@ for my $wait (@waits)
 	my ($name, $sources, $fault) = @$wait;
 	my $query = all_of(@$sources);
 	$session = session($node);
-	my $before = settled();
+	my $before = settled($marche, $dora);
 	for my $how ('pg_cancel_backend', 'statement_timeout', 'pg_terminate_backend')
 	{
 		stub_reset();
@@ -211,7 +212,7 @@ for my $wait (@waits)
 		next if $result->{dead};
 		$session->query('RESET statement_timeout');
 		still_works($session, "$name: the session goes on");
-		is(settled(), $before, "$name: no descriptor is left");
+		is(settled($marche, $dora), $before, "$name: no descriptor is left");
 	}
 }
 $session = session($node);
@@ -330,11 +331,11 @@ run_sql($session, 'COMMIT');
 
 my $bad = "DO \$\$ DECLARE r record; BEGIN FOR r IN " . all_of($marche, $dora, $urssaf)
   . " LOOP IF %s THEN RAISE EXCEPTION 'enough'; END IF; END LOOP; EXCEPTION WHEN OTHERS THEN NULL; END \$\$";
-my $held = settled();
+my $held = settled($marche, $dora, $urssaf);
 keeps_its_size($session, sub {
 	my ($n) = @_;
 	$session->query(join ';', map { sprintf $bad, $_ % 2 ? 'true' : 'false' } 1 .. $n);
 }, 'a thousand queries, every other one of which fails half way, keep no memory');
-is(settled(), $held, 'nor a descriptor');
+is(settled($marche, $dora, $urssaf), $held, 'nor a descriptor');
 
 done_testing();
