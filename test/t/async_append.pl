@@ -302,6 +302,21 @@ $again =~ s/OFFSET 0/LIMIT 1/;
 is($session->query("SET enable_async_append = on; SELECT count(*) FROM ($again) y")->{out}, "4\n",
 	'and left before its end each time');
 
+# What was begun and is not wanted any more is not waited for: here it never
+# comes.
+stub_reset();
+faults({ api => 'data_inclusion', action => 'stall', times => -1 });
+run_sql($session, 'SET enable_material = off');
+my $union_of_two = "(SELECT name FROM marche_inclusion.structures WHERE siret = '$siret'"
+  . " UNION ALL SELECT nom FROM data_inclusion.structures) x";
+my $semi = "FROM (VALUES ('A'), ('0')) v(t) WHERE EXISTS (SELECT FROM $union_of_two WHERE x.name > v.t)";
+like($session->query("EXPLAIN SELECT $semi")->{out}, qr/Nested Loop Semi.*(?:Async.*){2}/s, 'a semijoin over an Append');
+is($session->value("SELECT count(*) $semi"), '2', 'has what it wants with the first row, twice');
+is($session->value("SELECT count(*) FROM (VALUES (1), (2)) v(i) CROSS JOIN (SELECT * FROM $union_of_two LIMIT 1) y"), '2',
+	'and so has a LIMIT that is read twice');
+run_sql($session, 'RESET enable_material');
+stub_reset();
+
 run_sql($control,
 	'CREATE TABLE pieces (siret text, name text, kind text) PARTITION BY LIST (kind)',
 	map { "CREATE FOREIGN TABLE piece_$_ PARTITION OF pieces FOR VALUES IN ('$_')"
