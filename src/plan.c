@@ -45,6 +45,9 @@
  */
 #define KEYLESS_COST 1.0e20
 
+/* Keys of a table that cannot be listed. */
+#define SUPPOSED_KEYS 1000000
+
 /* Rows of a LIMIT that still make a small first page, at most. */
 #define MAX_FIRST_ROWS 100000
 
@@ -182,25 +185,13 @@ columns_compared(RelOptInfo *rel, const ApigouvRelInfo *info)
 	return columns;
 }
 
-/* Can a table be read without any condition? */
-static bool
-is_listable(const ApigouvTable *table)
-{
-	for (int i = 0; i < table->nroutes; i++)
-	{
-		if (!table->routes[i].keyed)
-			return true;
-	}
-	return false;
-}
-
 /*
  * total_rows
  *		Estimated rows of the whole table.
  *
- * A table that cannot be listed is supposed to hold the rows of as many keys
- * as the planner supposes distinct values, so that an equality leaves the
- * rows of one request.
+ * A table that cannot be listed is supposed to hold the rows of more keys than
+ * any query joins it with.  Those of its columns that are keys have as many
+ * values (stats.c), so that each key brings the rows of one request.
  */
 static double
 total_rows(RelOptInfo *rel, const ApigouvOptions *options)
@@ -209,8 +200,8 @@ total_rows(RelOptInfo *rel, const ApigouvOptions *options)
 		return options->rows;
 	if (rel->tuples > 0)
 		return rel->tuples;
-	if (!is_listable(options->table))
-		return options->table->rows * DEFAULT_NUM_DISTINCT;
+	if (!apigouv_route_is_listable(options->table))
+		return options->table->rows * SUPPOSED_KEYS;
 	return options->table->rows;
 }
 

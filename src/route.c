@@ -198,6 +198,18 @@ judge_match(PlannerInfo *root, const ApigouvRoute *route,
 	return FATE_SENT;
 }
 
+/* Can a table be read without any condition? */
+bool
+apigouv_route_is_listable(const ApigouvTable *table)
+{
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		if (!table->routes[i].keyed)
+			return true;
+	}
+	return false;
+}
+
 /* Does a condition of the query shut a route? */
 bool
 apigouv_route_is_shut(const ApigouvRelInfo *info, const ApigouvRoute *route)

@@ -54,6 +54,7 @@ extern ApigouvRouteMatch *apigouv_route_match(PlannerInfo *root,
 											  const ApigouvRelInfo *info,
 											  int route, Relids outer,
 											  const Bitmapset *left_out);
+extern bool apigouv_route_is_listable(const ApigouvTable *table);
 extern bool apigouv_route_needs_condition(const ApigouvParam *param);
 extern bool apigouv_route_is_fed(const ApigouvRelInfo *info,
 								 const ApigouvParam *param);

@@ -74,6 +74,34 @@ is_analyzed(const RangeTblEntry *rte, AttrNumber attnum)
 }
 
 /*
+ * distinct_values
+ *		How many a column of a table holds, as in pg_stats; 0 if not known.
+ *
+ * Of the key of a table that cannot be listed: one for each reply, so that a
+ * join has the rows of one request for each key.
+ */
+static double
+distinct_values(const ApigouvTable *table, int column)
+{
+	double		n_distinct = table->columns[column].n_distinct;
+
+	if (n_distinct < 0 || apigouv_route_is_listable(table))
+		return n_distinct;
+	for (int i = 0; i < table->nroutes; i++)
+	{
+		const ApigouvRoute *route = &table->routes[i];
+		int			first = 0;
+
+		while (first < route->nparams &&
+			   !apigouv_route_needs_condition(&route->params[first]))
+			first++;
+		if (first < route->nparams && route->params[first].column == column)
+			return -1 / Max(table->rows, 1);
+	}
+	return n_distinct;
+}
+
+/*
  * relation_stats
  *		The planner's hook: statistics of a column of our foreign tables.
  */
@@ -97,7 +125,7 @@ relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum,
 	column = info->map.column_of[attnum - 1];
 	if (column < 0)
 		return false;
-	n_distinct = info->options->table->columns[column].n_distinct;
+	n_distinct = distinct_values(info->options->table, column);
 	if (info->options->table->columns[column].source.kind ==
 		APIGOUV_SOURCE_ECHO)
 	{
