@@ -254,6 +254,43 @@ fetched_by(const ApigouvScanState *state)
 		state->counts.shared_hits;
 }
 
+/* A copy of a scan without tasks, in a memory context of its own. */
+static ApigouvAhead *
+copy_scan(ApigouvScanState *state)
+{
+	MemoryContext cxt = AllocSetContextCreate(state->scan_cxt,
+											  "apigouv_fdw ahead",
+											  ALLOCSET_SMALL_SIZES);
+	ApigouvAhead *ahead = MemoryContextAllocZero(cxt, sizeof(ApigouvAhead));
+	ApigouvScanState *scan = &ahead->scan;
+
+	*scan = *state;
+	scan->batch_cxt = cxt;
+	scan->is_ahead = true;
+	scan->prepared = NULL;
+	scan->ntasks = 0;
+	scan->tasks = NULL;
+	scan->current = 0;
+	scan->window = 0;
+	scan->may_repeat = false;
+	memset(&scan->counts, 0, sizeof(scan->counts));
+	ahead->owner = state;
+	ahead->callback.func = forget_copy;
+	ahead->callback.arg = ahead;
+	MemoryContextRegisterResetCallback(cxt, &ahead->callback);
+	return ahead;
+}
+
+/*
+ * apigouv_ahead_nothing
+ *		Tasks of a scan whose rows nobody would use: none.  To be given.
+ */
+ApigouvAhead *
+apigouv_ahead_nothing(ApigouvScanState *state)
+{
+	return copy_scan(state);
+}
+
 /*
  * apigouv_ahead_begin
  *		Begin the tasks of a scan for the values that its parameters have now.
@@ -265,26 +302,11 @@ fetched_by(const ApigouvScanState *state)
 ApigouvAhead *
 apigouv_ahead_begin(ApigouvAheadReader *reader, ApigouvScanState *state)
 {
-	MemoryContext cxt = AllocSetContextCreate(state->scan_cxt,
-											  "apigouv_fdw ahead",
-											  ALLOCSET_SMALL_SIZES);
-	ApigouvAhead *ahead = MemoryContextAllocZero(cxt, sizeof(ApigouvAhead));
+	ApigouvAhead *ahead = copy_scan(state);
 	ApigouvScanState *scan = &ahead->scan;
 	int64		fetched;
 
-	*scan = *state;
-	scan->batch_cxt = cxt;
-	scan->is_ahead = true;
-	scan->prepared = NULL;
-	scan->ntasks = 0;
-	scan->tasks = NULL;
-	memset(&scan->counts, 0, sizeof(scan->counts));
-	ahead->owner = state;
 	ahead->reader = reader;
-	ahead->callback.func = forget_copy;
-	ahead->callback.arg = ahead;
-	MemoryContextRegisterResetCallback(cxt, &ahead->callback);
-
 	apigouv_task_make(scan, state->node->ss.ps.ps_ExprContext);
 	apigouv_budget_check(scan);
 	fetched = fetched_by(state);
@@ -295,7 +317,7 @@ apigouv_ahead_begin(ApigouvAheadReader *reader, ApigouvScanState *state)
 	count_replies(ahead);
 	if (ahead->is_linked || fetched_by(state) != fetched)
 		return ahead;
-	MemoryContextDelete(cxt);
+	MemoryContextDelete(scan->batch_cxt);
 	return NULL;
 }
 

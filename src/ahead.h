@@ -37,6 +37,7 @@ extern bool apigouv_ahead_may_guess(const ApigouvScanState *state);
 extern void apigouv_ahead_open(ApigouvAheadReader *reader);
 extern ApigouvAhead *apigouv_ahead_begin(ApigouvAheadReader *reader,
 										 ApigouvScanState *state);
+extern ApigouvAhead *apigouv_ahead_nothing(ApigouvScanState *state);
 extern void apigouv_ahead_give(ApigouvScanState *state, ApigouvAhead *ahead);
 extern void apigouv_ahead_drop(ApigouvAhead *ahead);
 

@@ -34,6 +34,7 @@
 #include "apigouv_fdw.h"
 #include "compat.h"
 #include "lookup_join.h"
+#include "wanted.h"
 
 bool		apigouv_enable_lookup_join = true;
 
@@ -51,6 +52,7 @@ typedef struct Lookup
 	List	   *scans;			/* of ForeignPath, ours */
 	List	   *keys;			/* of Expr: values that the outer side gives */
 	bool		any_key;		/* some are not known: of a subquery */
+	List	   *values;			/* of Expr: what all scans are asked by */
 } Lookup;
 
 /* Does a path take values from a relation? */
@@ -140,6 +142,7 @@ collect_scans(Path *path, RelOptInfo *outerrel, RelOptInfo *innerrel,
 		if (keys == NIL || (!in_subquery && takes_from(path, innerrel)))
 			return;
 		lookup->scans = lappend(lookup->scans, path);
+		lookup->values = list_concat(lookup->values, keys);
 		if (in_subquery)
 			lookup->any_key = true;
 		else
@@ -181,16 +184,24 @@ static const CustomPathMethods path_methods = {
 	.PlanCustomPath = plan_lookup
 };
 
+/* Items of CustomPath.custom_private. */
+enum PathItem
+{
+	PATH_KEYS,					/* Float */
+	PATH_REQUESTS,				/* Float */
+	PATH_VALUES,				/* list of Expr: what is asked by */
+	PATH_CONDITIONS				/* list of Expr, on the outer side */
+};
+
 /*
  * read_ahead_path
  *		The path of an outer side that reads ahead; costs what it reads.
  */
 static CustomPath *
-read_ahead_path(PlannerInfo *root, Path *outer, double keys, double requests)
+read_ahead_path(Path *outer, double keys, double requests, List *values,
+				List *conditions)
 {
 	CustomPath *path = makeNode(CustomPath);
-	bool		may_stop_early = root->tuple_fraction > 0 ||
-	root->limit_tuples > 0;
 
 	path->path = *outer;
 	path->path.type = T_CustomPath;
@@ -200,11 +211,22 @@ read_ahead_path(PlannerInfo *root, Path *outer, double keys, double requests)
 	path->path.parallel_workers = 0;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_paths = list_make1(outer);
-	path->custom_private = list_make3(makeBoolean(may_stop_early),
-									  makeFloat(psprintf("%.0f", keys)),
-									  makeFloat(psprintf("%.0f", requests)));
+	path->custom_private = list_make4(makeFloat(psprintf("%.0f", keys)),
+									  makeFloat(psprintf("%.0f", requests)),
+									  values, conditions);
 	path->methods = &path_methods;
 	return path;
+}
+
+/* May the query stop before it has read all rows of a path? */
+static bool
+may_stop_early(PlannerInfo *root, const Path *path)
+{
+	ApigouvWanted wanted;
+
+	if (apigouv_wanted_of(root, path, &wanted))
+		return !wanted.all;
+	return root->tuple_fraction > 0 || root->limit_tuples > 0;
 }
 
 /* Make the plan of a path that reads ahead. */
@@ -213,11 +235,22 @@ plan_lookup(PlannerInfo *root, RelOptInfo *rel, struct CustomPath *best_path,
 			List *tlist, List *clauses, List *custom_plans)
 {
 	CustomScan *scan = makeNode(CustomScan);
+	List	   *private = best_path->custom_private;
+	List	   *child_tlist = ((Plan *) linitial(custom_plans))->targetlist;
+	bool		early = may_stop_early(root, &best_path->path);
+	bool		may_guess = !early ||
+	!apigouv_lookup_may_fail(list_nth(private, PATH_VALUES));
 
 	scan->flags = best_path->flags;
 	scan->custom_plans = custom_plans;
-	scan->custom_private = best_path->custom_private;
-	scan->custom_scan_tlist = ((Plan *) linitial(custom_plans))->targetlist;
+	scan->custom_private = list_make4(makeBoolean(early),
+									  makeBoolean(may_guess),
+									  list_nth(private, PATH_KEYS),
+									  list_nth(private, PATH_REQUESTS));
+	scan->custom_exprs = apigouv_lookup_refer(list_nth(private,
+													   PATH_CONDITIONS),
+											  child_tlist);
+	scan->custom_scan_tlist = child_tlist;
 	scan->scan.plan.targetlist = tlist;
 	scan->methods = &apigouv_lookup_scan_methods;
 	return (Plan *) scan;
@@ -278,7 +311,10 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 		all += apigouv_plan_cost(lfirst(lc), outer->rows, keys);
 	}
 	all += outer->rows * Max(rest, 0);
-	ahead = read_ahead_path(root, outer, keys, requests);
+	ahead = read_ahead_path(outer, keys, requests, lookup->values,
+							apigouv_lookup_conditions(joinrel, outerrel,
+													  jointype,
+													  extra->restrictlist));
 	initial_cost_nestloop(root, &workspace, jointype, &ahead->path, inner,
 						  extra);
 	join = create_nestloop_path(root, joinrel, jointype, &workspace, extra,

@@ -13,6 +13,9 @@
  * under way.  When the query may stop early, 1, 2, 4 ... rows are read, each
  * time when those before have been given.
  *
+ * A row that fails a condition on the outer side alone matches nothing: the
+ * inner scans are told so, and ask for nothing.
+ *
  * The loop is found in the plan of the query, as the node whose outer side is
  * this one.  Where it is not found, such as under a node that the planner put
  * in between, rows are passed through.
@@ -44,6 +47,7 @@
 typedef struct LookupRow
 {
 	MinimalTuple tuple;
+	bool		matches_none;	/* no row of the inner side */
 	ApigouvAhead **aheads;		/* per inner scan; NULL: nothing was begun */
 } LookupRow;
 
@@ -56,6 +60,7 @@ typedef struct LookupState
 	int			nscans;
 	ApigouvScanState **scans;	/* on its inner side, which depend on them */
 	bool		may_guess;		/* rows may be looked at before their turn */
+	ExprState  *conditions;		/* NULL: none */
 	int			depth;			/* replies under way that are enough */
 	MemoryContext rows_cxt;
 	LookupRow  *rows;			/* a ring */
@@ -217,7 +222,6 @@ link_loop(LookupState *state)
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
 	collect_scans(state, loop->join.plan.righttree, NIL, true);
 	MemoryContextSwitchTo(old);
-	state->may_guess = true;
 	for (int i = 0; i < state->nscans; i++)
 	{
 		state->depth += state->scans[i]->options->max_concurrency * DEPTH;
@@ -287,11 +291,15 @@ read_row(LookupState *state)
 	state->row_bytes += row->tuple->t_len;
 	state->nrows++;
 
-	set_params(state, project(state));
+	slot = project(state);
+	row->matches_none = !ExecQual(state->conditions, ss->ps.ps_ExprContext);
+	state->keys++;
+	if (row->matches_none)
+		return true;
+	set_params(state, slot);
 	for (int i = 0; i < state->nscans; i++)
 		row->aheads[i] = apigouv_ahead_begin(&state->reader,
 											 state->scans[i]);
-	state->keys++;
 	return true;
 }
 
@@ -388,6 +396,9 @@ begin_lookup(CustomScanState * node, EState *estate, int eflags)
 	state->may_stop_early =
 		boolVal(list_nth(plan->custom_private,
 						 APIGOUV_LOOKUP_MAY_STOP_EARLY));
+	state->may_guess = boolVal(list_nth(plan->custom_private,
+										APIGOUV_LOOKUP_MAY_GUESS));
+	state->conditions = ExecInitQual(plan->custom_exprs, &node->ss.ps);
 	state->wanted = 1;
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -417,7 +428,9 @@ exec_lookup(CustomScanState * node)
 	ExecForceStoreMinimalTuple(row->tuple, node->ss.ss_ScanTupleSlot, false);
 	ExecMaterializeSlot(node->ss.ss_ScanTupleSlot);
 	for (int i = 0; i < state->nscans; i++)
-		apigouv_ahead_give(state->scans[i], row->aheads[i]);
+		apigouv_ahead_give(state->scans[i], row->matches_none
+						   ? apigouv_ahead_nothing(state->scans[i])
+						   : row->aheads[i]);
 	remove_row(state);
 	return project(state);
 }
