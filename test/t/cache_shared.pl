@@ -202,6 +202,17 @@ my $list = counted($session, $pages);
 cmp_ok($list->{requests}, '>', 5, 'a list in pages');
 asks($session, $pages, 0, $list->{out}, 'is read again without a request');
 asks(session($node), $pages, 0, $list->{out}, 'by another session too');
+my ($number) = $list->{out} =~ /^(\d+)/;
+asks(session($node), 'SELECT count(*) FROM pages.structures', 0, "$number\n", 'it counts the rows as well');
+$node->safe_psql('postgres', "SELECT apigouv_clear_cache('pages')");
+asks($session, 'SELECT count(*) FROM pages.structures', 1, "$number\n", 'a total');
+asks(session($node), 'SELECT count(*) FROM pages.structures', 0, "$number\n", 'is kept');
+my $goes_on = 'SELECT count(*) FROM (SELECT generate_series(1, length(nom) - 1000) FROM pages.structures LIMIT 1) s';
+my $read = counted(session($node), $goes_on);
+cmp_ok($read->{requests}, '>', 1, 'and is not the first page of a read that a LIMIT begins with one row');
+is($read->{out}, "0\n", 'which goes on');
+$node->safe_psql('postgres', "SELECT apigouv_clear_cache('pages')");
+asks($session, $pages, $list->{requests}, $list->{out}, 'the list again');
 
 $node->safe_psql('postgres', "SELECT apigouv_clear_cache('pages')");
 asks($session, 'SELECT count(*) FROM (SELECT id FROM pages.structures LIMIT 250) s', 3, "250\n", 'a LIMIT reads three pages');
