@@ -8,9 +8,10 @@ OBJS = $(patsubst %,src/%.o, \
 	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
 	async attempt attempt_failure binding budget cache_purge catalogue clock \
 	comment cost ddl document explain failure fetch flight functions header \
-	http import json kept ledger limit lookup_clause lookup_join lookup_scan option origin \
-	page pivot plan prefetch qual quota quota_view redact reply reply_body \
-	request route rowstream rowvalue scan shared_cache shared_name spill \
+	http import json kept ledger limit lookup_clause lookup_join \
+	lookup_scan option origin page pivot plan plan_node prefetch qual quota \
+	quota_view redact reply reply_body request route rowstream rowvalue scan \
+	shared_cache shared_name spill \
 	stats steps task token total tuple unnest upper url value wanted \
 	xact_cache)
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * plan.c
- *		Row estimates, paths and plans of foreign tables.
+ *		Row estimates and paths of foreign tables.
  *
  * Each usable route of a table makes a path; a table that is a union makes
  * one path of one route per source.  Routes fed by join clauses make
@@ -12,7 +12,8 @@
  * path.  It gets one that is dearer than any other, disabled ones included;
  * executing it is an error that names the column.
  *
- * Not here: what a request and a row cost (cost.c).
+ * Not here: what a request and a row cost (cost.c), the plan that is made of a
+ * path (plan_node.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -35,9 +36,7 @@
 #include "apigouv_fdw.h"
 #include "compat.h"
 #include "cost.h"
-#include "route.h"
-#include "upper.h"
-#include "wanted.h"
+#include "plan.h"
 
 /*
  * Cost of a path that must lose against any other, disabled ones and joins
@@ -48,31 +47,8 @@
 /* Keys of a table that cannot be listed. */
 #define SUPPOSED_KEYS 1000000
 
-/* Rows of a LIMIT that still make a small first page, at most. */
-#define MAX_FIRST_ROWS 100000
-
-/*
- * Where rows are dropped here: the least that are asked for at first, and how
- * many may come, as far as is known, for each that is kept.
- */
-#define MIN_FIRST_ROWS 20
-#define MAX_DROPPED 10
-
 /* Sets of outer relations tried for parameterized paths, at most. */
 #define MAX_OUTER_SETS 32
-
-/* What a path will do; ForeignPath.fdw_private holds one in a list. */
-typedef struct PathPlan
-{
-	List	   *routes;			/* of ApigouvRouteMatch: of a union, one per
-								 * source; else the best, then those that may
-								 * replace it at execution */
-	List	   *constant_quals; /* of ApigouvQual */
-	double		requests;
-	double		in_turn;		/* requests before the first row */
-	Cost		cost;			/* of the requests and their rows */
-	const char *missing;		/* key column without a value, or NULL */
-} PathPlan;
 
 /* Add the columns that a clause mentions. */
 static Bitmapset *
@@ -249,7 +225,7 @@ constant_quals(const ApigouvRelInfo *info, Relids outer)
 
 /* Add the path of a plan. */
 static void
-add_one_path(PlannerInfo *root, RelOptInfo *rel, PathPlan *plan,
+add_one_path(PlannerInfo *root, RelOptInfo *rel, ApigouvPathPlan *plan,
 			 double rows_sent, Relids outer)
 {
 	const ApigouvRelInfo *info = rel->fdw_private;
@@ -305,7 +281,7 @@ lookups_of(const ApigouvTable *table, List *earlier,
  * *requests, *in_turn: how many there are, and how many the first row needs.
  */
 static Cost
-cost_of_routes(const ApigouvOptions *options, const PathPlan *plan,
+cost_of_routes(const ApigouvOptions *options, const ApigouvPathPlan *plan,
 			   double times, double *requests, double *in_turn)
 {
 	const ApigouvTable *table = options->table;
@@ -343,7 +319,7 @@ cost_of_routes(const ApigouvOptions *options, const PathPlan *plan,
 
 /* Find what a plan costs. */
 static void
-add_cost(PathPlan *plan, const ApigouvOptions *options)
+add_cost(ApigouvPathPlan *plan, const ApigouvOptions *options)
 {
 	plan->cost = cost_of_routes(options, plan, 1, &plan->requests,
 								&plan->in_turn);
@@ -361,7 +337,7 @@ add_union_path(PlannerInfo *root, RelOptInfo *rel, Relids outer)
 {
 	const ApigouvRelInfo *info = rel->fdw_private;
 	const ApigouvTable *table = info->options->table;
-	PathPlan   *plan = palloc0(sizeof(PathPlan));
+	ApigouvPathPlan *plan = palloc0(sizeof(ApigouvPathPlan));
 	Relids		used = NULL;
 	double		rows = 0;
 	int			source = -1;
@@ -410,11 +386,11 @@ add_route_path(PlannerInfo *root, RelOptInfo *rel, Relids outer,
 			   ApigouvRouteMatch *match, List *others)
 {
 	const ApigouvRelInfo *info = rel->fdw_private;
-	PathPlan   *plan;
+	ApigouvPathPlan *plan;
 
 	if (!bms_is_subset(outer, bms_union(match->outer, rel->lateral_relids)))
 		return false;
-	plan = palloc0(sizeof(PathPlan));
+	plan = palloc0(sizeof(ApigouvPathPlan));
 	plan->routes = list_concat(list_make1(match), others);
 	add_cost(plan, info->options);
 	add_one_path(root, rel, plan, match->rows, outer);
@@ -660,7 +636,7 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	}
 	if (!added)
 	{
-		PathPlan   *plan = palloc0(sizeof(PathPlan));
+		ApigouvPathPlan *plan = palloc0(sizeof(ApigouvPathPlan));
 
 		plan->missing = missing_key(info);
 		add_one_path(root, baserel, plan, 0, baserel->lateral_relids);
@@ -688,7 +664,7 @@ has_outer_param(Node *node, void *unused)
 List *
 apigouv_plan_keys(const ForeignPath *path, Relids relids)
 {
-	const PathPlan *plan = linitial(path->fdw_private);
+	const ApigouvPathPlan *plan = linitial(path->fdw_private);
 	List	   *keys = NIL;
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -711,7 +687,7 @@ apigouv_plan_keys(const ForeignPath *path, Relids relids)
 double
 apigouv_plan_requests(const ForeignPath *path)
 {
-	return ((PathPlan *) linitial(path->fdw_private))->requests;
+	return ((ApigouvPathPlan *) linitial(path->fdw_private))->requests;
 }
 
 /*
@@ -722,7 +698,7 @@ apigouv_plan_requests(const ForeignPath *path)
 Cost
 apigouv_plan_cost(const ForeignPath *path, double times, double different)
 {
-	const PathPlan *plan = linitial(path->fdw_private);
+	const ApigouvPathPlan *plan = linitial(path->fdw_private);
 	const ApigouvRelInfo *info = path->path.parent->fdw_private;
 	double		requests;
 	double		in_turn;
@@ -731,260 +707,4 @@ apigouv_plan_cost(const ForeignPath *path, double times, double different)
 	cost = cost_of_routes(info->options, plan, different, &requests, &in_turn);
 	return cost + times * (path->path.rows + 1) *
 		(cpu_tuple_cost + path->path.parent->baserestrictcost.per_tuple);
-}
-
-/* A binding, as it travels in fdw_private; adds its expression to *exprs. */
-static List *
-make_binding(int target, const ApigouvQual *qual, List **exprs)
-{
-	int			position = 0;
-	ListCell   *lc;
-
-	foreach(lc, *exprs)
-	{
-		if (lfirst(lc) == qual->value)
-			break;
-		position++;
-	}
-	if (position == list_length(*exprs))
-		*exprs = lappend(*exprs, qual->value);
-	return list_make4_int(target, position, (int) qual->op,
-						  qual->is_array ? 1 : 0);
-}
-
-/*
- * apigouv_plan_routes
- *		Routes (of ApigouvRouteMatch) as they travel in fdw_private; adds their
- *		expressions to *exprs.
- */
-List *
-apigouv_plan_routes(const List *matched, List **exprs)
-{
-	List	   *result = NIL;
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	foreach(lc, matched)
-	{
-		const ApigouvRouteMatch *match = lfirst(lc);
-		List	   *bindings = NIL;
-
-		foreach(lc2, match->matches)
-		{
-			const ApigouvMatch *one = lfirst(lc2);
-
-			bindings = lappend(bindings,
-							   make_binding(one->param, one->qual, exprs));
-		}
-		result = lappend(result,
-						 list_make2(makeInteger(match->route), bindings));
-	}
-	return result;
-}
-
-/* Conditions that the plan's first choice sends, for EXPLAIN. */
-static List *
-sent_clauses(const PathPlan *plan, bool is_union)
-{
-	List	   *clauses = NIL;
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	foreach(lc, plan->constant_quals)
-		clauses = list_append_unique(clauses,
-									 ((ApigouvQual *) lfirst(lc))->clause);
-	foreach(lc, plan->routes)
-	{
-		foreach(lc2, ((ApigouvRouteMatch *) lfirst(lc))->matches)
-			clauses = list_append_unique(clauses,
-										 ((ApigouvMatch *) lfirst(lc2))->qual->clause);
-		if (!is_union)
-			break;
-	}
-	return clauses;
-}
-
-/*
- * rows_wanted_first
- *		Rows to ask of the API at first, 0 for all, when so many are wanted of
- *		the scan.
- *
- * Conditions that are checked here drop rows: more are asked for, or all where
- * a guess would often fall short and cost a second request.
- */
-static int
-rows_wanted_first(const PathPlan *plan, const Path *path, double wanted)
-{
-	const ApigouvRouteMatch *match;
-	double		dropped;
-
-	if (wanted <= 0 || plan->routes == NIL)
-		return 0;
-	match = linitial(plan->routes);
-	if (!match->exact)
-	{
-		dropped = match->rows / Max(path->rows, 1);
-		if (dropped > MAX_DROPPED)
-			return 0;
-		wanted = Max(wanted * Max(dropped, 1) * 2, MIN_FIRST_ROWS);
-		if (wanted > match->rows / 2)
-			return 0;
-	}
-	return wanted > MAX_FIRST_ROWS ? 0 : (int) ceil(wanted);
-}
-
-/*
- * hints_of
- *		The hints of a plan: may the query stop before its last row, and how
- *		many rows to ask for at first?
- */
-static List *
-hints_of(PlannerInfo *root, const PathPlan *plan, const Path *path)
-{
-	bool		may_stop_early = root->tuple_fraction > 0 ||
-	root->limit_tuples > 0;
-	ApigouvWanted wanted;
-
-	if (!may_stop_early || !apigouv_wanted_of(root, path, &wanted))
-		return list_make2_int(may_stop_early ? 1 : 0, 0);
-	if (wanted.all)
-		return list_make2_int(0, 0);
-	return list_make2_int(1, rows_wanted_first(plan, path, wanted.rows));
-}
-
-/* The columns to read, as an IntList. */
-List *
-apigouv_plan_columns(const Bitmapset *columns)
-{
-	List	   *list = NIL;
-	int			column = -1;
-
-	while ((column = bms_next_member(columns, column)) >= 0)
-		list = lappend_int(list, column);
-	return list;
-}
-
-/* Does a condition compare personal data? */
-static bool
-is_personal(const ApigouvRelInfo *info, Node *clause, Index varno)
-{
-	const ApigouvTable *table = info->options->table;
-	Bitmapset  *columns;
-	int			column = -1;
-
-	if (table->personal_data)
-		return true;
-	columns = apigouv_qual_columns(clause, varno, &info->map);
-	while ((column = bms_next_member(columns, column)) >= 0)
-	{
-		if (apigouv_apidef_is_personal(table, column))
-			return true;
-	}
-	return false;
-}
-
-/*
- * split_clauses
- *		The conditions that EXPLAIN may show, and those that it may not: a
- *		value of theirs may be a bind parameter, or come from a join.
- *
- * The latter are checked first.  So a condition that must come before one of
- * them, as a policy before what the user wrote, goes with them.  rinfos: in
- * the order in which they must be checked.
- */
-static void
-split_clauses(const ApigouvRelInfo *info, Index varno, List *rinfos,
-			  List **shown, List **hidden)
-{
-	Index		highest = 0;	/* security level of those to hide */
-	ListCell   *lc;
-
-	foreach(lc, rinfos)
-	{
-		const RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
-
-		if (!rinfo->pseudoconstant &&
-			is_personal(info, (Node *) rinfo->clause, varno))
-			highest = Max(highest, rinfo->security_level);
-	}
-	*shown = NIL;
-	*hidden = NIL;
-	foreach(lc, rinfos)
-	{
-		const RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
-
-		if (rinfo->pseudoconstant)
-			continue;			/* checked once, by a node above */
-		if (rinfo->security_level < highest ||
-			is_personal(info, (Node *) rinfo->clause, varno))
-			*hidden = lappend(*hidden, rinfo->clause);
-		else
-			*shown = lappend(*shown, rinfo->clause);
-	}
-}
-
-/* The conditions sent that EXPLAIN may show. */
-static List *
-sent_and_shown(const ApigouvRelInfo *info, Index varno, const PathPlan *plan)
-{
-	List	   *sent = sent_clauses(plan, info->options->table->is_union);
-	List	   *shown = NIL;
-	ListCell   *lc;
-
-	foreach(lc, sent)
-	{
-		if (!is_personal(info, lfirst(lc), varno))
-			shown = lappend(shown, lfirst(lc));
-	}
-	return shown;
-}
-
-/*
- * apigouvGetForeignPlan
- *		Make the plan of a path.
- *
- * Every condition is checked by the executor, or, where it compares personal
- * data, by the scan: EXPLAIN shows the executor's only.  The clauses sent are
- * carried in fdw_recheck_quals, where EXPLAIN finds them, and behind them
- * those that EvalPlanQual must check since the executor's filter lacks them.
- */
-ForeignScan *
-apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
-					  Oid foreigntableid, ForeignPath *best_path,
-					  List *tlist, List *scan_clauses, Plan *outer_plan)
-{
-	const ApigouvRelInfo *info = baserel->fdw_private;
-	const PathPlan *plan = linitial(best_path->fdw_private);
-	List	   *exprs = NIL;
-	List	   *routes;
-	List	   *constants = NIL;
-	List	   *private;
-	List	   *shown;
-	List	   *hidden;
-	List	   *sent;
-	ListCell   *lc;
-
-	if (IS_UPPER_REL(baserel))
-		return apigouv_upper_plan(best_path, tlist, outer_plan);
-	routes = apigouv_plan_routes(plan->routes, &exprs);
-	sent = sent_and_shown(info, baserel->relid, plan);
-	foreach(lc, plan->constant_quals)
-	{
-		const ApigouvQual *qual = lfirst(lc);
-
-		constants = lappend(constants,
-							make_binding(qual->column, qual, &exprs));
-	}
-	private = list_make5(routes, constants,
-						 apigouv_plan_columns(info->columns),
-						 hints_of(root, plan, &best_path->path),
-						 makeString(pstrdup(plan->missing ? plan->missing : "")));
-	private = lappend(private,
-					  makeFloat(psprintf("%.0f", plan->requests)));
-
-	split_clauses(info, baserel->relid, scan_clauses, &shown, &hidden);
-	private = lappend(private, makeInteger(list_length(hidden)));
-	return make_foreignscan(tlist, shown, baserel->relid,
-							list_concat(exprs, hidden), private, NIL,
-							list_concat(sent, hidden), outer_plan);
 }

@@ -37,6 +37,7 @@
 
 #include "apigouv_fdw.h"
 #include "compat.h"
+#include "cost.h"
 #include "route.h"
 #include "upper.h"
 
@@ -269,16 +270,15 @@ add_total_path(PlannerInfo *root, RelOptInfo *input, RelOptInfo *output,
 	TotalPlan  *plan = palloc(sizeof(TotalPlan));
 	PathTarget *target = root->upper_targets[UPPERREL_GROUP_AGG];
 	const ApigouvOptions *options;
-	Cost		startup = 0;
+	Cost		startup;
 
 	plan->info = input->fdw_private;
 	plan->match = match;
 	plan->counts = counts;
 	options = plan->info->options;
-	if (match->tasks > 0)
-		startup = options->request_cost *
-			(1 + (match->tasks - 1) / options->max_concurrency);
-	startup += target->cost.startup;
+	startup = target->cost.startup +
+		apigouv_cost_requests(options, &options->table->routes[match->route],
+							  match->tasks);
 	add_path(output, (Path *)
 			 apigouv_create_foreign_upper_path(root, output, target, 1,
 											   startup,
