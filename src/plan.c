@@ -300,10 +300,10 @@ cost_of_routes(const ApigouvOptions *options, const ApigouvPathPlan *plan,
 		apigouv_cost_count(options, route->lookup.limit,
 						   times * lookups_of(table, earlier, match),
 						   &lookups);
-		apigouv_cost_count(options, route->limit, times * match->values,
+		apigouv_cost_count(options, route->limit, times * match->tasks,
 						   &first);
 		apigouv_cost_count(options, route->limit,
-						   times * (match->requests - match->values),
+						   times * (match->requests - match->tasks),
 						   &further);
 		cost += apigouv_cost_rows(options, route, times * match->rows);
 		if (!table->is_union)

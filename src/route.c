@@ -413,7 +413,6 @@ static void
 foresee(PlannerInfo *root, RelOptInfo *rel, const ApigouvRelInfo *info,
 		const ApigouvRoute *route, ApigouvRouteMatch *result, double values)
 {
-	result->values = values;
 	if (route->keyed)
 		result->rows = values * route->rows_per_request;
 	else

@@ -39,8 +39,6 @@ typedef struct ApigouvRouteMatch
 	Relids		outer;			/* relations that feed it */
 	Bitmapset  *spread;			/* filters that make several requests and
 								 * could be left out */
-	double		values;			/* first pages foreseen: one for each set of
-								 * values sent */
 	double		requests;		/* foreseen, lookups aside: all pages */
 	double		lookups;		/* first requests foreseen */
 	double		tasks;			/* sets of values, each a request or pages */
