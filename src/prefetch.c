@@ -47,6 +47,9 @@
  */
 #define SERVE_US		500
 
+/* Bytes of a reply under way that are not read yet, past which it may wait. */
+#define ENOUGH_BYTES	(8 * 1024 * 1024)
+
 static int64 served_at = 0;		/* the network's last turn; us, monotonic */
 
 /* Most pages in hand when the query may stop early, the one read included. */
@@ -292,6 +295,28 @@ apigouv_prefetch_again(ApigouvScanState *state, ApigouvPage *page)
 }
 
 /*
+ * Has a long reply under way so much that is not read yet that more would only
+ * take memory?  The sender then waits, as the kernel's buffers are full.
+ */
+static bool
+has_enough(const ApigouvScanState *state)
+{
+	const ApigouvTask *task = state->current < state->ntasks
+	? &state->tasks[state->current] : NULL;
+	const ApigouvTransfer *transfer;
+	size_t		from;
+	size_t		to;
+
+	if (task == NULL || task->stream == NULL || task->pages == NIL)
+		return false;
+	transfer = ((ApigouvPage *) linitial(task->pages))->reply->transfer;
+	if (transfer->state == APIGOUV_TRANSFER_ENDED)
+		return false;
+	apigouv_unnest_behind(task->stream, &from, &to);
+	return to > 0 && transfer->body_len - to > ENOUGH_BYTES;
+}
+
+/*
  * apigouv_prefetch_serve
  *		Let the transfers move while rows are given.
  *
@@ -300,7 +325,8 @@ apigouv_prefetch_again(ApigouvScanState *state, ApigouvPage *page)
 void
 apigouv_prefetch_serve(ApigouvScanState *state)
 {
-	if (!apigouv_http_is_busy() || monotonic_us() - served_at < SERVE_US)
+	if (!apigouv_http_is_busy() || monotonic_us() - served_at < SERVE_US ||
+		has_enough(state))
 		return;
 	apigouv_http_pump(0);
 	apigouv_cache_trim();
