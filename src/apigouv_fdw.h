@@ -25,7 +25,11 @@ enum ApigouvPlanItem
 	APIGOUV_PLAN_CONSTANT_QUALS,
 	/* IntList: columns to read */
 	APIGOUV_PLAN_COLUMNS,
-	/* IntList: may stop early (0 or 1), rows wanted at first (0 = all) */
+
+	/*
+	 * IntList: may stop early (0 or 1), rows wanted at first (0 = all), rows
+	 * that are read in any case (0 = not known)
+	 */
 	APIGOUV_PLAN_HINTS,
 
 	/*

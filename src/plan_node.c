@@ -145,10 +145,11 @@ hints_of(PlannerInfo *root, const ApigouvPathPlan *plan, const Path *path)
 	ApigouvWanted wanted;
 
 	if (!may_stop_early || !apigouv_wanted_of(root, path, &wanted))
-		return list_make2_int(may_stop_early ? 1 : 0, 0);
+		return list_make3_int(may_stop_early ? 1 : 0, 0, 0);
 	if (wanted.all)
-		return list_make2_int(0, 0);
-	return list_make2_int(1, rows_wanted_first(plan, path, wanted.rows));
+		return list_make3_int(0, 0, 0);
+	return list_make3_int(1, rows_wanted_first(plan, path, wanted.rows),
+						  (int) ceil(Min(wanted.rows, MAX_FIRST_ROWS)));
 }
 
 /* The columns to read, as an IntList. */

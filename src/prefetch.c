@@ -83,7 +83,7 @@ is_certain(const ApigouvScanState *state, const ApigouvTask *task,
 {
 	return !state->may_stop_early ||
 		(state->current == 0 &&
-		 apigouv_page_start(task, page) + page->skip < state->first_rows);
+		 apigouv_page_start(task, page) + page->skip < state->least_rows);
 }
 
 /* May one more page be in hand? */
@@ -248,7 +248,7 @@ apigouv_prefetch_ended(ApigouvScanState *state, ApigouvTask *task,
 	const ApigouvPage *last = page;
 	ApigouvPage next;
 
-	if (!is_certain(state, task, page) || state->first_rows == 0)
+	if (!is_certain(state, task, page) || state->least_rows == 0)
 		task->ended++;
 	if (page->size > 0)
 		task->row_bytes = Max(page->reply->transfer->body_len,

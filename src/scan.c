@@ -99,6 +99,7 @@ read_plan(ApigouvScanState *state, const ForeignScan *plan)
 	state->columns = list_nth(private, APIGOUV_PLAN_COLUMNS);
 	state->may_stop_early = linitial_int(hints) != 0;
 	state->first_rows = lsecond_int(hints);
+	state->least_rows = lthird_int(hints);
 	state->missing = strVal(list_nth(private, APIGOUV_PLAN_MISSING));
 	state->foreseen = floatVal(list_nth(private, APIGOUV_PLAN_REQUESTS));
 	nhidden = intVal(list_nth(private, APIGOUV_PLAN_HIDDEN));

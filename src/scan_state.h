@@ -124,6 +124,8 @@ typedef struct ApigouvScanState
 	bool		may_stop_early;
 	bool		fresh;			/* setting apigouv_fdw.fresh, when it began */
 	int			first_rows;		/* wanted at first; 0 = all */
+	int			least_rows;		/* that the query reads in any case, if there
+								 * are so many; 0 = not known */
 	double		foreseen;		/* requests */
 	List	   *exprs;			/* of Expr: values of conditions */
 	List	   *hidden;			/* of Expr: conditions on personal data */

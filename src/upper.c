@@ -339,7 +339,7 @@ apigouv_upper_plan(ForeignPath *path, List *tlist, Plan *outer_plan)
 
 	private = list_make5(routes, NIL,
 						 apigouv_plan_columns(plan->info->columns),
-						 list_make2_int(0, 0), makeString(pstrdup("")));
+						 list_make3_int(0, 0, 0), makeString(pstrdup("")));
 	private = lappend(private, makeFloat(psprintf("%.0f",
 												  plan->match->tasks)));
 	private = lappend(private, makeInteger(0));
