@@ -225,6 +225,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	int			fd;
 
+	((ApigouvTransfer *) arg)->private->opened = true;
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
 	if (fd < 0)
@@ -556,6 +557,7 @@ set_request_options(CURL *easy, ApigouvTransfer *transfer)
 	}
 	SET_OPTION(CURLOPT_PREREQFUNCTION, on_send);
 	SET_OPTION(CURLOPT_PREREQDATA, transfer);
+	SET_OPTION(CURLOPT_OPENSOCKETDATA, transfer);
 	SET_OPTION(CURLOPT_HEADERFUNCTION, on_header);
 	SET_OPTION(CURLOPT_HEADERDATA, transfer);
 	SET_OPTION(CURLOPT_WRITEFUNCTION, on_body);
@@ -596,8 +598,13 @@ stop_sharing(const ApigouvTransferPrivate *private)
 		ApigouvTransferPrivate *other =
 		dlist_container(ApigouvTransferPrivate, running_node, iter.cur);
 
-		if (other->easy != NULL && !apigouv_origin_may_share(other->url))
-			(void) curl_easy_setopt(other->easy, CURLOPT_PIPEWAIT, 0L);
+		if (other == private || other->opened || other->sends > 0 ||
+			apigouv_origin_may_share(other->url))
+			continue;
+		/* libcurl may have let the next one try, for which others wait now */
+		(void) curl_multi_remove_handle(multi, other->easy);
+		(void) curl_easy_setopt(other->easy, CURLOPT_PIPEWAIT, 0L);
+		(void) curl_multi_add_handle(multi, other->easy);
 	}
 }
 
@@ -632,6 +639,7 @@ apigouv_attempt_begin(ApigouvTransfer *transfer)
 
 	private->sends = 0;
 	private->vetoed = false;
+	private->opened = false;
 	private->server_date = -1;
 	private->line_status = 0;
 	private->headers_ended = false;

@@ -64,6 +64,7 @@ typedef struct ApigouvTransferPrivate
 	void	   *easy;			/* libcurl's handle; NULL unless RUNNING */
 	int			sends;			/* more than one if libcurl sent again */
 	bool		vetoed;			/* a send was not allowed */
+	bool		opened;			/* it has begun to connect */
 	int64		server_date;	/* header Date, Unix seconds; -1 = none */
 	int			line_status;	/* of the last status line; 1xx are interim */
 	bool		headers_ended;	/* what follows are trailers */

@@ -11,7 +11,9 @@ use ApigouvFaults;
 use ApigouvQuota;
 use ApigouvTest;
 use File::Basename;
+use IO::Socket::INET;
 use List::Util qw(max uniq);
+use POSIX ();
 use Test::More;
 
 my ($nginx) = grep { -x } map { "$_/nginx" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
@@ -203,4 +205,29 @@ is(connections(@log), 1, 'and shares a new connection');
 cmp_ok(used($control, 'urssaf'), '<=', 12, 'none is counted more than it was sent');
 
 ApigouvTest::end_helper($pid);
+
+# ===================================================================
+# A host that cannot be reached is not tried by one after the other
+# ===================================================================
+# It closes its first connection, and lets the others wait; once seven do, it
+# closes all.
+my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp', Listen => 64)
+  or die "listen: $!";
+my $server = fork() // die "fork: $!";
+if ($server == 0)
+{
+	# else a session's psql, whose input is open here too, never ends
+	close $_ for values %ApigouvTest::Session::inputs;
+	close $listener->accept;
+	my @waiting = map { scalar $listener->accept } 1 .. 7;
+	POSIX::_exit(0);
+}
+run_sql($control, "ALTER SERVER entreprise OPTIONS (SET base_url 'https://127.0.0.1:@{[$listener->sockport]}',"
+	  . " ADD retries '0', ADD connect_timeout_ms '600000', ADD timeout_ms '600000')");
+close $listener;
+$session = session($node);
+run_sql($session, "SET apigouv_fdw.on_failure = 'row'");
+is($session->value(vigilance(8)), '8', 'eight requests to a host without TLS: the first fails, the others try at once');
+waitpid $server, 0;
+
 done_testing();
