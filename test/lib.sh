@@ -36,9 +36,25 @@ install_packages()
 			fi
 		done
 	done
-	# shellcheck disable=SC2086
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted >/dev/null
+	install_without_services
 }
+
+# apt-get install $wanted, so that no service of theirs runs, now or after a boot: the tests start their own servers, on
+# loopback only, while nginx as Debian sets it up would listen to the world.
+install_without_services()
+(
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		trap 'rm -f "$policy"' EXIT
+		printf '#!/bin/sh\nexit 101\n' > "$policy"
+		chmod 755 "$policy"
+	fi
+	# shellcheck disable=SC2086
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $wanted >/dev/null || exit 1
+	case " $wanted " in
+		*' nginx '*) update-rc.d nginx disable >/dev/null 2>&1 || true ;;
+	esac
+)
 
 # The pg_config of the highest PostgreSQL from 15 on; $PG_CONFIG wins.
 find_pg_config()
