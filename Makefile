@@ -23,7 +23,7 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	quals_casts prepared region routes auth key_types personal personal_conditions union \
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
-	travail_caracteristiques travail_listes entreprise lookup_join crossover count analyze \
+	travail_caracteristiques travail_listes entreprise lookup_join lookup_ahead crossover count analyze \
 	limit_hints
 TAP_TESTS = 1
 
