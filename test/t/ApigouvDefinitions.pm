@@ -206,7 +206,7 @@ sub step
 sub forward
 {
 	my ($steps, $text) = @_;
-	my @texts = ($text);
+	my @texts = grep { defined } ($text);
 	for my $step (@{ $steps // [] })
 	{
 		@texts = map { step($step, $_) } @texts;
