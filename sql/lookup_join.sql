@@ -195,6 +195,44 @@ RESET enable_material;
 RESET enable_memoize;
 
 -- ====================================================================
+-- What the loop does not execute for a row is not asked for
+-- ====================================================================
+-- a one-time filter: of eight keys, five
+SELECT forme('SELECT g.n, x.id FROM grand AS g LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.id = g.id AND g.n > 3 OFFSET 0) AS x ON true WHERE g.n < 9');
+SELECT count(*), count(x.id) FROM grand AS g LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.id = g.id AND g.n > 3 OFFSET 0) AS x ON true WHERE g.n < 9;
+\! $sent count
+-- about nobody either
+SELECT count(*) FROM registre AS r LEFT JOIN LATERAL (SELECT m.siren FROM entreprise.entreprise_mandataires_sociaux AS m WHERE m.siren = r.siren AND r.n = 2 OFFSET 0) AS m ON true;
+\! $sent
+-- one that may raise an error is left to the loop, which ends before
+SELECT g.n, x.id FROM grand AS g LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.id = g.id AND 10 / (3 - g.n) > 0 OFFSET 0) AS x ON true LIMIT 2;
+\! $sent count
+-- the partition that a row's key is of, and no other
+CREATE TABLE par_siret (siret text) PARTITION BY RANGE (siret);
+CREATE FOREIGN TABLE par_siret_1 PARTITION OF par_siret FOR VALUES FROM (MINVALUE) TO ('00000302') SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');
+CREATE FOREIGN TABLE par_siret_2 PARTITION OF par_siret FOR VALUES FROM ('00000302') TO (MAXVALUE) SERVER entreprise OPTIONS ("table" 'entreprise_attestation_fiscale');
+SELECT r.n, t.tableoid::regclass FROM registre AS r JOIN par_siret AS t ON t.siret = r.siret WHERE r.n < 3 ORDER BY 1;
+\! $sent
+-- the first of several tables, when one row is enough
+SET enable_async_append = off;
+SELECT count(*) FROM registre AS r WHERE n < 3 AND EXISTS (SELECT FROM (SELECT siret FROM marche_inclusion.structures UNION ALL SELECT siret FROM entreprise.entreprise_attestation_fiscale) AS t WHERE t.siret = r.siret);
+\! $sent
+RESET enable_async_append;
+-- rows that a Memoize keeps serve others with the same key: those of 1, which match nothing, are kept for 2
+CREATE TEMP TABLE paires AS SELECT n, 1001 AS id, n = 2 AS actif FROM generate_series(1, 2) AS n;
+CREATE TEMP TABLE rangs AS SELECT generate_series(1, 200) AS rang;
+ANALYZE paires, rangs;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_material = off;
+SELECT forme('SELECT p.n, x.rang, x.id FROM paires AS p LEFT JOIN LATERAL (SELECT rang, s.id FROM rangs LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures WHERE id = p.id OFFSET 0) AS s ON true) AS x ON p.actif');
+SELECT p.n, count(*), count(x.id) FROM paires AS p LEFT JOIN LATERAL (SELECT rang, s.id FROM rangs LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures WHERE id = p.id OFFSET 0) AS s ON true) AS x ON p.actif GROUP BY p.n ORDER BY 1;
+\! $sent count
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_material;
+
+-- ====================================================================
 -- Prepared: the generic plan
 -- ====================================================================
 PREPARE p (int, text) AS SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= $1 AND s.kind = $2 ORDER BY 1, 2;

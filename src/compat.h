@@ -40,6 +40,17 @@
 #define apigouv_nestloop_penalty() (enable_nestloop ? 0 : disable_cost)
 #endif
 
+/* What prunes the children of an Append or MergeAppend; NULL: nothing. */
+#if PG_VERSION_NUM >= 180000
+#define apigouv_prune_info(estate, append) \
+	((append)->part_prune_index < 0 ? NULL : \
+	 list_nth_node(PartitionPruneInfo, (estate)->es_part_prune_infos, \
+				   (append)->part_prune_index))
+#else
+#define apigouv_prune_info(estate, append) \
+	((void) (estate), (append)->part_prune_info)
+#endif
+
 /* 18 lets placeholders be parameters of a nested loop. */
 #if PG_VERSION_NUM >= 180000
 #define apigouv_have_dangerous_phv(root, outer, params) false

@@ -120,6 +120,17 @@ apigouv_lookup_may_fail(List *exprs)
 	return may_fail((Node *) exprs, NULL);
 }
 
+/*
+ * apigouv_lookup_is_pure
+ *		Can these expressions be evaluated once more than need be?
+ */
+bool
+apigouv_lookup_is_pure(List *exprs)
+{
+	return !contain_volatile_functions((Node *) exprs) &&
+		!contain_subplans((Node *) exprs);
+}
+
 /* ---- conditions on the outer side ---- */
 
 /*
@@ -144,8 +155,7 @@ apigouv_lookup_conditions(RelOptInfo *joinrel, RelOptInfo *outerrel,
 			!bms_is_subset(rinfo->clause_relids, outerrel->relids) ||
 			(IS_OUTER_JOIN(jointype) &&
 			 RINFO_IS_PUSHED_DOWN(rinfo, joinrel->relids)) ||
-			contain_volatile_functions((Node *) rinfo->clause) ||
-			contain_subplans((Node *) rinfo->clause) ||
+			!apigouv_lookup_is_pure(list_make1(rinfo->clause)) ||
 			may_fail((Node *) rinfo->clause, NULL))
 			continue;
 		result = lappend(result, rinfo->clause);

@@ -31,6 +31,7 @@ extern void apigouv_lookup_install(void);
 
 /* lookup_clause.c: what is evaluated ahead */
 extern bool apigouv_lookup_may_fail(List *exprs);
+extern bool apigouv_lookup_is_pure(List *exprs);
 extern List *apigouv_lookup_conditions(RelOptInfo *joinrel,
 									   RelOptInfo *outerrel,
 									   JoinType jointype, List *restrictlist);

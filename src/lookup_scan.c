@@ -14,7 +14,12 @@
  * time when those before have been given.
  *
  * A row that fails a condition on the outer side alone matches nothing: the
- * inner scans are told so, and ask for nothing.
+ * inner scans are told so, and ask for nothing.  Not those whose rows a Memoize
+ * keeps: another row with the same key may match.
+ *
+ * Scans that the loop may not execute for each row are not begun ahead: those
+ * behind a one-time filter that is not true, and partitions that each row
+ * chooses among.
  *
  * The loop is found in the plan of the query, as the node whose outer side is
  * this one.  Where it is not found, such as under a node that the planner put
@@ -43,6 +48,26 @@
 /* How long requests may wait for the child to give rows. */
 #define MOVE_EVERY_US 5000
 
+/* A scan of the loop's inner side. */
+typedef struct LookupInner
+{
+	ApigouvScanState *scan;
+	ExprState  *gate;			/* where it is not true, the scan is not
+								 * executed; NULL: always true */
+	bool		is_memoized;	/* its rows may serve another outer row */
+}			LookupInner;
+
+/* What is known of a node of the inner side from those above it. */
+typedef struct LookupWay
+{
+	List	   *unknown;		/* of NestLoopParam, of loops in between */
+	List	   *gate;			/* of Expr: one-time filters */
+	bool		certain;		/* it is executed whenever the loop's inner
+								 * side is */
+	bool		may_stop;		/* not all of its rows may be read */
+	bool		is_memoized;
+}			LookupWay;
+
 /* A row read ahead. */
 typedef struct LookupRow
 {
@@ -58,7 +83,7 @@ typedef struct LookupState
 	bool		is_linked;		/* the loop was looked for */
 	List	   *params;			/* of NestLoopParam, of the loop */
 	int			nscans;
-	ApigouvScanState **scans;	/* on its inner side, which depend on them */
+	LookupInner *inner;			/* our scans there, which depend on them */
 	bool		may_guess;		/* rows may be looked at before their turn */
 	ExprState  *conditions;		/* NULL: none */
 	int			depth;			/* replies under way that are enough */
@@ -152,13 +177,110 @@ depends_on(const Plan *plan, List *params)
 
 /* Note a scan of ours. */
 static void
-add_scan(LookupState *state, ApigouvScanState *scan)
+add_scan(LookupState *state, ApigouvScanState *scan, const LookupWay * way)
 {
-	state->scans = state->scans == NULL
-		? palloc(sizeof(ApigouvScanState *))
-		: repalloc(state->scans,
-				   sizeof(ApigouvScanState *) * (state->nscans + 1));
-	state->scans[state->nscans++] = scan;
+	LookupInner *inner;
+
+	state->inner = state->inner == NULL
+		? palloc(sizeof(LookupInner))
+		: repalloc(state->inner, sizeof(LookupInner) * (state->nscans + 1));
+	inner = &state->inner[state->nscans++];
+	inner->scan = scan;
+	inner->gate = ExecInitQual(way->gate, &state->css.ss.ps);
+	inner->is_memoized = way->is_memoized;
+}
+
+/*
+ * add_gate
+ *		Note the one-time filter of a node; false when it cannot be evaluated
+ *		before the loop does.
+ */
+static bool
+add_gate(const LookupState *state, const Result *result, LookupWay * way)
+{
+	List	   *gate = (List *) result->resconstantqual;
+
+	if (gate == NIL)
+		return true;
+	if (depends_on(&result->plan, way->unknown) ||
+		!apigouv_lookup_is_pure(gate) ||
+		((state->may_stop_early || !way->certain) &&
+		 apigouv_lookup_may_fail(gate)))
+		return false;
+	way->gate = list_concat_copy(way->gate, gate);
+	return true;
+}
+
+/* Does each row of the loop choose among the children of an Append? */
+static bool
+is_pruned_by_row(const PartitionPruneInfo * info)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (info == NULL)
+		return false;
+	foreach(lc, info->prune_infos)
+	{
+		foreach(lc2, (List *) lfirst(lc))
+		{
+			if (lfirst_node(PartitionedRelPruneInfo,
+							lc2)->exec_pruning_steps != NIL)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * is_in_vain
+ *		May a child of a node be one that is not executed for a row?
+ *
+ * Such as a partition that the row has no key for; or one that follows
+ * another, when a row of that one is enough.
+ */
+static bool
+is_in_vain(const LookupState *state, Plan *plan, Plan *child,
+		   const LookupWay * way)
+{
+	EState	   *estate = state->css.ss.ps.state;
+
+	if (IsA(plan, MergeAppend))
+		return is_pruned_by_row(apigouv_prune_info(estate,
+												   (MergeAppend *) plan));
+	if (!IsA(plan, Append))
+		return false;
+	return is_pruned_by_row(apigouv_prune_info(estate, (Append *) plan)) ||
+		(way->may_stop && !child->async_capable &&
+		 child != linitial(((Append *) plan)->appendplans));
+}
+
+/* What is known of the children of a node; false: not to be looked at. */
+static bool
+go_below(const LookupState *state, const Plan *plan, LookupWay * way)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Result:
+			return add_gate(state, (const Result *) plan, way);
+		case T_HashJoin:
+		case T_MergeJoin:
+			way->certain = false;
+			return true;
+		case T_Limit:
+			way->may_stop = true;
+			return true;
+		case T_Sort:
+		case T_Agg:
+		case T_Hash:
+			way->may_stop = false;
+			return true;
+		case T_Memoize:
+			way->is_memoized = true;
+			return true;
+		default:
+			return true;
+	}
 }
 
 /*
@@ -166,11 +288,11 @@ add_scan(LookupState *state, ApigouvScanState *scan)
  *		Note our scans below a node that depend on the loop's parameters, and
  *		not on those of a loop in between.
  *
- * certain: the scan is executed whenever the node is.  A hash or merge join
- * may end without having read one of its sides.
+ * A hash or merge join may end without having read one of its sides: what is
+ * below is not certain.
  */
 static void
-collect_scans(LookupState *state, Plan *plan, List *unknown, bool certain)
+collect_scans(LookupState *state, Plan *plan, LookupWay way)
 {
 	ApigouvScanState *scan;
 	ListCell   *lc;
@@ -183,22 +305,26 @@ collect_scans(LookupState *state, Plan *plan, List *unknown, bool certain)
 		scan = apigouv_ahead_find(state->css.ss.ps.state, plan);
 		if (scan != NULL && scan->total == NULL &&
 			depends_on(plan, state->params) &&
-			!depends_on(plan, unknown) &&
-			(certain || apigouv_ahead_may_guess(scan)))
-			add_scan(state, scan);
+			!depends_on(plan, way.unknown) &&
+			(way.certain || apigouv_ahead_may_guess(scan)))
+			add_scan(state, scan, &way);
 		return;
 	}
-	if (IsA(plan, HashJoin) || IsA(plan, MergeJoin))
-		certain = false;
-	collect_scans(state, plan->lefttree, unknown, certain);
+	if (!go_below(state, plan, &way))
+		return;
+	collect_scans(state, plan->lefttree, way);
+	foreach(lc, listed_children(plan))
+	{
+		if (!is_in_vain(state, plan, lfirst(lc), &way))
+			collect_scans(state, lfirst(lc), way);
+	}
 	if (IsA(plan, NestLoop))
 	{
-		unknown = list_concat_copy(unknown, ((NestLoop *) plan)->nestParams);
-		certain = false;
+		way.unknown = list_concat_copy(way.unknown,
+									   ((NestLoop *) plan)->nestParams);
+		way.certain = false;
 	}
-	collect_scans(state, plan->righttree, unknown, certain);
-	foreach(lc, listed_children(plan))
-		collect_scans(state, lfirst(lc), unknown, certain);
+	collect_scans(state, plan->righttree, way);
 }
 
 /* Find the loop and its inner scans, once all nodes have begun. */
@@ -209,6 +335,7 @@ link_loop(LookupState *state)
 	const Plan *plan = state->css.ss.ps.plan;
 	MemoryContext old;
 	NestLoop   *loop;
+	LookupWay	way = {.certain = true};
 
 	if (state->is_linked)
 		return;
@@ -220,13 +347,16 @@ link_loop(LookupState *state)
 		return;
 	state->params = loop->nestParams;
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
-	collect_scans(state, loop->join.plan.righttree, NIL, true);
+	way.may_stop = loop->join.inner_unique ||
+		loop->join.jointype == JOIN_SEMI || loop->join.jointype == JOIN_ANTI;
+	collect_scans(state, loop->join.plan.righttree, way);
 	MemoryContextSwitchTo(old);
 	for (int i = 0; i < state->nscans; i++)
 	{
-		state->depth += state->scans[i]->options->max_concurrency * DEPTH;
-		if (state->may_stop_early &&
-			!apigouv_ahead_may_guess(state->scans[i]))
+		const ApigouvScanState *scan = state->inner[i].scan;
+
+		state->depth += scan->options->max_concurrency * DEPTH;
+		if (state->may_stop_early && !apigouv_ahead_may_guess(scan))
 			state->may_guess = false;
 	}
 }
@@ -298,8 +428,12 @@ read_row(LookupState *state)
 		return true;
 	set_params(state, slot);
 	for (int i = 0; i < state->nscans; i++)
-		row->aheads[i] = apigouv_ahead_begin(&state->reader,
-											 state->scans[i]);
+	{
+		const		LookupInner *inner = &state->inner[i];
+
+		if (ExecQual(inner->gate, ss->ps.ps_ExprContext))
+			row->aheads[i] = apigouv_ahead_begin(&state->reader, inner->scan);
+	}
 	return true;
 }
 
@@ -380,7 +514,7 @@ forget_rows(LookupState *state)
 		remove_row(state);
 	}
 	for (int i = 0; i < state->nscans; i++)
-		apigouv_ahead_give(state->scans[i], NULL);
+		apigouv_ahead_give(state->inner[i].scan, NULL);
 }
 
 /* ---- callbacks ---- */
@@ -421,16 +555,21 @@ exec_lookup(CustomScanState * node)
 	if (state->nrows == 0)
 	{
 		for (int i = 0; i < state->nscans; i++)
-			apigouv_ahead_give(state->scans[i], NULL);
+			apigouv_ahead_give(state->inner[i].scan, NULL);
 		return ExecClearTuple(node->ss.ps.ps_ResultTupleSlot);
 	}
 	row = &state->rows[state->first];
 	ExecForceStoreMinimalTuple(row->tuple, node->ss.ss_ScanTupleSlot, false);
 	ExecMaterializeSlot(node->ss.ss_ScanTupleSlot);
 	for (int i = 0; i < state->nscans; i++)
-		apigouv_ahead_give(state->scans[i], row->matches_none
-						   ? apigouv_ahead_nothing(state->scans[i])
+	{
+		const		LookupInner *inner = &state->inner[i];
+
+		apigouv_ahead_give(inner->scan,
+						   row->matches_none && !inner->is_memoized
+						   ? apigouv_ahead_nothing(inner->scan)
 						   : row->aheads[i]);
+	}
 	remove_row(state);
 	return project(state);
 }
@@ -469,7 +608,7 @@ tables_of(const LookupState *state)
 
 	for (int i = 0; i < state->nscans; i++)
 		names = lappend(names,
-						RelationGetRelationName(state->scans[i]->rel));
+						RelationGetRelationName(state->inner[i].scan->rel));
 	return names;
 }
 
