@@ -139,6 +139,12 @@ COMMIT;
 FETCH ABSOLUTE 1 FROM c;
 CLOSE c;
 \! $sent
+-- of several lists, those that were read
+BEGIN;
+SELECT max(id) > 0 FROM marche_inclusion.structures WHERE department = '29';
+SELECT count(*) FROM marche_inclusion.structures WHERE department IN ('29', '35');
+COMMIT;
+\! $sent
 -- an Append of tables counts their rows; each alone is a total
 SELECT (SELECT count(*) FROM (SELECT id::text FROM marche_inclusion.structures UNION ALL SELECT id FROM data_inclusion.structures) AS u)
 	= (SELECT sum(n) FROM (SELECT count(*) AS n FROM marche_inclusion.structures UNION ALL SELECT count(*) FROM data_inclusion.structures) AS u);

@@ -53,6 +53,8 @@ begin_reading(ApigouvScanState *state, ApigouvTask *task)
 {
 	ApigouvPage page = {0};
 
+	if (state->first_rows > 0 && state->total == NULL)
+		task->is_at_hand = apigouv_ask_has_list(state, task);
 	apigouv_page_first(state, task, &page);
 	if (!state->is_ahead)
 		apigouv_ask_queue(state, task, &page);

@@ -83,7 +83,8 @@ build_page(const ApigouvScanState *state, const ApigouvTask *task,
 	call.size = page->size;
 	call.at = page->at;
 	call.fresh = state->fresh;
-	call.total = state->total != NULL && state->first_rows > 0;
+	call.total = state->total != NULL && state->first_rows > 0 &&
+		!task->is_at_hand;
 	apigouv_request_build(state->options, &call, built);
 }
 
@@ -241,6 +242,38 @@ text_of(const ApigouvBuilt *built)
 	if (built->body != NULL)
 		appendStringInfo(&text, "\n\n%s", built->body);
 	return text.data;
+}
+
+/*
+ * apigouv_ask_has_list
+ *		Has a cache the page that a read of all rows of a task begins with?
+ */
+bool
+apigouv_ask_has_list(ApigouvScanState *state, const ApigouvTask *task)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	ApigouvTask whole = *task;
+	ApigouvPage page = {0};
+	ApigouvBuilt built;
+	MemoryContext cxt;
+	MemoryContext old;
+	bool		found;
+
+	if (route->paging.style == APIGOUV_PAGING_NONE)
+		return false;
+	cxt = AllocSetContextCreate(CurrentMemoryContext,
+								"apigouv_fdw list sought",
+								ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	whole.is_at_hand = true;
+	apigouv_page_first(state, &whole, &page);
+	build_page(state, &whole, &page, false, &built);
+	found = apigouv_cache_has(state->options,
+							  apigouv_ask_secrets(state, route), route,
+							  &built);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return found;
 }
 
 /*

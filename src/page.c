@@ -55,6 +55,7 @@ ask_everything(const ApigouvPaging *paging, int64 size, ApigouvPage *page)
  *		Fill what the first page of a task asks for.
  *
  * Under a LIMIT as many rows as it wants; the total tells whether more follow.
+ * But nothing need be sent where a cache has the page that all rows begin with.
  */
 void
 apigouv_page_first(const ApigouvScanState *state, const ApigouvTask *task,
@@ -65,7 +66,7 @@ apigouv_page_first(const ApigouvScanState *state, const ApigouvTask *task,
 	if (paging->style == APIGOUV_PAGING_NONE)
 		return;
 	page->at = paging->style == APIGOUV_PAGING_PAGE ? 1 : 0;
-	if (state->first_rows > 0 &&
+	if (state->first_rows > 0 && !task->is_at_hand &&
 		state->first_rows < (paging->stable ? paging->default_size
 							 : paging->all_size))
 		page->size = accepted_size(paging, state->first_rows);

@@ -88,6 +88,9 @@ typedef struct ApigouvTask
 	List	   *pages;			/* of ApigouvPage: the one read, then ahead */
 	List	   *asked;			/* of ApigouvReply: all so far */
 	List	   *read;			/* of ApigouvReply: its pages, in order */
+	bool		is_at_hand;		/* a cache has the first page that a read of
+								 * all rows asks for: it serves if few are
+								 * wanted */
 	bool		all_ours;		/* this task sent the requests of all pages */
 	ApigouvUnnest *stream;		/* of the page read; NULL between pages */
 	ApigouvUnnest *envelope;	/* the same, read to its end beforehand */
@@ -179,6 +182,8 @@ extern void apigouv_ask_queue(ApigouvScanState *state, ApigouvTask *task,
 extern bool apigouv_ask_ahead(ApigouvScanState *state, ApigouvTask *task,
 							  const ApigouvPage *wanted);
 extern void apigouv_ask_confirm(ApigouvScanState *state, ApigouvPage *page);
+extern bool apigouv_ask_has_list(ApigouvScanState *state,
+								 const ApigouvTask *task);
 extern bool apigouv_ask_is_entitled(ApigouvScanState *state,
 									const ApigouvRoute *route);
 extern int	apigouv_ask_count_new(ApigouvScanState *state,

@@ -5,8 +5,8 @@
  *
  * The scan gives one row, the counts, all of them the same number: the sum of
  * the totals of its tasks, a request each, for a page of one row.  Where the
- * transaction or a cache has the first page of the list as a scan of its rows
- * would ask for it, that page is read instead, and nothing is sent.
+ * transaction or a cache has the first page of a list as a scan of its rows
+ * would ask for it, that page is read instead, and nothing is sent for it.
  *
  * Never a number that is in doubt: a value that cannot be sent as it is, tasks
  * whose rows may overlap, a reply that makes a row of its own, without total,
@@ -34,7 +34,6 @@
 #include "budget.h"
 #include "compat.h"
 #include "messages.h"
-#include "texthash.h"
 #include "total.h"
 #include "value.h"
 
@@ -111,18 +110,23 @@ are_plain(const ApigouvScanState *state, ExprContext *econtext)
 	return true;
 }
 
-/* Are the first pages at hand that a scan of the rows would ask for? */
-static bool
-are_cached(ApigouvScanState *state)
+/*
+ * prepare
+ *		Ask for a page of one row, but where a cache has the first page that a
+ *		scan of the rows would ask for: it announces the total as well.
+ */
+static void
+prepare(ApigouvScanState *state)
 {
-	HTAB	   *counted = texthash_create("apigouv_fdw requests counted",
-										  sizeof(char *), 16,
-										  state->batch_cxt);
-	bool		cached = true;
+	state->first_rows = 1;
+	for (int i = 0; i < state->ntasks; i++)
+	{
+		ApigouvTask *task = &state->tasks[i];
 
-	for (int i = 0; i < state->ntasks && cached; i++)
-		cached = apigouv_ask_count_new(state, &state->tasks[i], counted) == 0;
-	return cached;
+		task->is_at_hand = apigouv_ask_is_entitled(state,
+												   task->sroute->route) &&
+			apigouv_ask_has_list(state, task);
+	}
 }
 
 /* The whole number that a JSON value is, or NO_TOTAL. */
@@ -193,7 +197,7 @@ read_total(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	values = palloc(sizeof(ApigouvValue) * sroute->reader->nvalues);
 	total = total_of(sroute->reader, page, values);
 	apigouv_advance_count(state, page);
-	if (total != NO_TOTAL && state->first_rows > 0)
+	if (total != NO_TOTAL && !task->is_at_hand)
 		apigouv_ask_confirm(state, page);
 	return total;
 }
@@ -272,9 +276,7 @@ sum_of_totals(ForeignScanState *node)
 	apigouv_task_make(state, econtext);
 	if (state->may_repeat)
 		return NO_TOTAL;
-	state->first_rows = 0;
-	if (!are_cached(state))
-		state->first_rows = 1;
+	prepare(state);
 	apigouv_budget_check(state);
 	state->begun = true;
 	for (int i = 0; i < state->ntasks; i++)
