@@ -86,3 +86,36 @@ SELECT query FROM (VALUES ('SELECT id FROM marche_inclusion.structures WHERE is_
 	($$SELECT id FROM data_inclusion.services WHERE publics && '{jeunes}' AND score_qualite > 0.2 LIMIT 40$$),
 	('SELECT a.id FROM data_inclusion.structures AS a, generate_series(1, 3) AS g (n) WHERE a.id > g.n::text LIMIT 50')) AS v (query)
 WHERE NOT same(query);
+\! $sent count > /dev/null
+
+-- the whole list costs no more than the second request that a wrong guess would take: it is asked for at once
+SELECT wanted($$SELECT id FROM marche_inclusion.structures WHERE department = '35' AND length(name) > 1000 LIMIT 1$$),
+	wanted('SELECT id FROM marche_inclusion.structures WHERE length(name) > 1000 LIMIT 1');
+SELECT id FROM marche_inclusion.structures WHERE department = '35' AND length(name) > 1000 LIMIT 1;
+\! $sent
+
+-- ====================================================================
+-- A list that was read serves a LIMIT as well: no request
+-- ====================================================================
+BEGIN;
+SELECT count(DISTINCT kind) > 0 FROM marche_inclusion.structures;
+SELECT id > 0 FROM marche_inclusion.structures LIMIT 2;
+SELECT EXISTS (SELECT FROM marche_inclusion.structures), EXISTS (SELECT FROM marche_inclusion.structures WHERE kind <> 'SEP');
+COMMIT;
+\! $sent
+-- a list in pages: its first pages, then others
+BEGIN;
+SELECT count(*) FROM (SELECT id FROM data_inclusion.structures OFFSET 0) AS s WHERE id > '';
+SELECT id > '' FROM data_inclusion.structures OFFSET 990 LIMIT 2;
+COMMIT;
+\! $sent
+ALTER SERVER marche_inclusion OPTIONS (ADD cache_ttl_s '600');
+SELECT max(id) > 0 FROM marche_inclusion.structures;
+SET apigouv_fdw.max_requests_per_query = 0;
+SELECT id > 0 FROM marche_inclusion.structures LIMIT 1;
+SELECT id > 0 FROM marche_inclusion.structures WHERE kind = 'EI' LIMIT 1; -- ERROR
+SET apigouv_fdw.fresh = on;
+SELECT id > 0 FROM marche_inclusion.structures LIMIT 1; -- ERROR
+RESET apigouv_fdw.fresh;
+RESET apigouv_fdw.max_requests_per_query;
+\! $sent

@@ -18,6 +18,7 @@
 #include "optimizer/restrictinfo.h"
 
 #include "apigouv_fdw.h"
+#include "cost.h"
 #include "plan.h"
 #include "upper.h"
 #include "wanted.h"
@@ -109,10 +110,12 @@ sent_clauses(const ApigouvPathPlan *plan, bool is_union)
  *		the scan.
  *
  * Conditions that are checked here drop rows: more are asked for, or all where
- * a guess would often fall short and cost a second request.
+ * a guess would often fall short and cost a second request, or where all cost
+ * no more than that request.
  */
 static int
-rows_wanted_first(const ApigouvPathPlan *plan, const Path *path, double wanted)
+rows_wanted_first(const ApigouvOptions *options, const ApigouvPathPlan *plan,
+				  const Path *path, double wanted)
 {
 	const ApigouvRouteMatch *match;
 	double		dropped;
@@ -126,7 +129,9 @@ rows_wanted_first(const ApigouvPathPlan *plan, const Path *path, double wanted)
 		if (dropped > MAX_DROPPED)
 			return 0;
 		wanted = Max(wanted * Max(dropped, 1) * 2, MIN_FIRST_ROWS);
-		if (wanted > match->rows / 2)
+		if (wanted > match->rows / 2 ||
+			apigouv_cost_rows(options, &options->table->routes[match->route],
+							  match->rows) <= options->request_cost)
 			return 0;
 	}
 	return wanted > MAX_FIRST_ROWS ? 0 : (int) ceil(wanted);
@@ -140,6 +145,7 @@ rows_wanted_first(const ApigouvPathPlan *plan, const Path *path, double wanted)
 static List *
 hints_of(PlannerInfo *root, const ApigouvPathPlan *plan, const Path *path)
 {
+	const ApigouvRelInfo *info = path->parent->fdw_private;
 	bool		may_stop_early = root->tuple_fraction > 0 ||
 	root->limit_tuples > 0;
 	ApigouvWanted wanted;
@@ -148,7 +154,8 @@ hints_of(PlannerInfo *root, const ApigouvPathPlan *plan, const Path *path)
 		return list_make3_int(may_stop_early ? 1 : 0, 0, 0);
 	if (wanted.all)
 		return list_make3_int(0, 0, 0);
-	return list_make3_int(1, rows_wanted_first(plan, path, wanted.rows),
+	return list_make3_int(1, rows_wanted_first(info->options, plan, path,
+											   wanted.rows),
 						  (int) ceil(Min(wanted.rows, MAX_FIRST_ROWS)));
 }
 
