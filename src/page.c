@@ -273,6 +273,7 @@ apigouv_page_ended(const ApigouvScanState *state, ApigouvTask *task,
 				   const ApigouvPage *page, int64 total)
 {
 	const ApigouvPaging *paging = paging_of(task);
+	int64		start = page->everything ? 0 : apigouv_page_start(task, page);
 
 	if (paging->style == APIGOUV_PAGING_NONE)
 		return;
@@ -282,22 +283,10 @@ apigouv_page_ended(const ApigouvScanState *state, ApigouvTask *task,
 		raise_surplus(state, task, page);
 	if (total < 0)				/* no total: a short page is the last */
 		task->total = task->page_rows < page->size
-			? task->position + task->page_rows : -1;
+			? start + task->page_rows : -1;
 	else
 		task->total = total;
-	if (page->everything || !paging->stable)
-	{
-		if (total >= 0 && task->page_rows < Min(total, page->size))
-			raise_incomplete(state, task, task->page_rows, total);
-	}
-	else
-	{
-		int64		start = apigouv_page_start(task, page);
-
-		if (total >= 0 &&
-			task->page_rows < Min(page->size, Max(total - start, 0)))
-			raise_incomplete(state, task, start + task->page_rows,
-							 total);
-	}
-	task->position += task->page_rows - page->skip;
+	if (total >= 0 &&
+		task->page_rows < Min(page->size, Max(total - start, 0)))
+		raise_incomplete(state, task, start + task->page_rows, total);
 }

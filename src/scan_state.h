@@ -99,7 +99,6 @@ typedef struct ApigouvTask
 	bool		came_before;	/* the last of these: in another page */
 	struct ApigouvPivot *pivot; /* groups of the page read; NULL if none */
 	int64		total;			/* rows announced, -1 = not known */
-	int64		position;		/* rows of all pages read to their end */
 	int			ended;			/* pages read that no LIMIT was sure to need */
 	bool		looked;			/* what follows the page read is asked for */
 	int64		row_bytes;		/* of a row in a reply, about */

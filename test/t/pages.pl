@@ -266,8 +266,19 @@ is($first->value('MOVE 19 FROM c'), '', 'nor felt');
 run_sql($first, 'SELECT pg_sleep(1.1)');
 is($first->query('FETCH 1 FROM c')->{out} =~ tr/\n//, 1, 'it is sent when the scan comes to it');
 run_sql($first, 'ROLLBACK', 'SELECT pg_sleep(1.1)');
-refuses($first, 'SELECT count(*) FROM pages.structures', { sqlstate => '53400', message => qr/quota/ },
+refuses($first, 'SELECT count(id) FROM pages.structures', { sqlstate => '53400', message => qr/quota/ },
 	'a query that wants all rows is refused');
 run_sql($control, 'ALTER SERVER pages OPTIONS (DROP limits, DROP quota_wait_ms)');
+
+# ===================================================================
+# A first page that is smaller than those that follow
+# ===================================================================
+# A LIMIT whose rows seem to be in the first page, and are not: the next page
+# holds the rows of the first, and all others.  It is short, hence the last.
+change_definition('pages/sans_total.json', sub { $_[0]{routes}[0]{paging}{default_size} = $total + 10; });
+stub_reset();
+asks(session($node), 'SELECT count(*) FROM (SELECT id FROM pages.sans_total WHERE length(nom) <> length(nom) LIMIT 30) s',
+	2, "0\n", 'no total: rows that two pages hold are counted once');
+is(asked(), '1 1', 'no page is asked for after a short one');
 
 done_testing();
