@@ -14,8 +14,8 @@
  * time when those before have been given.
  *
  * A row that fails a condition on the outer side alone matches nothing: the
- * inner scans are told so, and ask for nothing.  Not those whose rows a Memoize
- * keeps: another row with the same key may match.
+ * inner scans are told so, and ask for nothing.  Not those whose rows a
+ * Memoize keeps: another row with the same key may match.
  *
  * Scans that the loop may not execute for each row are not begun ahead: those
  * behind a one-time filter that is not true, and partitions that each row

@@ -54,8 +54,9 @@ ask_everything(const ApigouvPaging *paging, int64 size, ApigouvPage *page)
  * apigouv_page_first
  *		Fill what the first page of a task asks for.
  *
- * Under a LIMIT as many rows as it wants; the total tells whether more follow.
- * But nothing need be sent where a cache has the page that all rows begin with.
+ * Under a LIMIT as many rows as it wants; the total tells whether more
+ * follow.  But nothing need be sent where a cache has the page that all rows
+ * begin with.
  */
 void
 apigouv_page_first(const ApigouvScanState *state, const ApigouvTask *task,
