@@ -233,6 +233,27 @@ RESET enable_mergejoin;
 RESET enable_material;
 
 -- ====================================================================
+-- A query that may stop early: outer rows that raise an error or do something are read one by one
+-- ====================================================================
+SELECT r.n, r.inverse, s.id FROM (SELECT n, 6 / (3 - n) AS inverse, id FROM grand OFFSET 0) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+SELECT r.n, s.id FROM (SELECT n, id FROM grand WHERE 6 / (3 - n) > 0) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+SELECT r.n, s.id FROM (VALUES (1, 1001), (2, 1002), (3, 1 / (random() * 0)::int)) AS r (n, id) JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+WITH r AS MATERIALIZED (SELECT n, 6 / (3 - n), id FROM grand) SELECT r.n, s.id FROM r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+CREATE TEMP SEQUENCE suite;
+SELECT r.numero, s.id FROM (SELECT nextval('suite') AS numero, id FROM grand OFFSET 0) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+SELECT last_value FROM suite;
+\! $sent count
+-- the others are read ahead: after a LIKE, a sort, or a count
+SELECT r.n, s.id FROM (SELECT n, id FROM grand WHERE lpad(n::text, 2, '0') < '04' AND n::text LIKE '%' OFFSET 0) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+\! $sent count
+SELECT r.n, s.id FROM (SELECT n, id FROM grand WHERE n::text LIKE '%' OFFSET 0) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+\! $sent count
+SELECT r.n, s.id FROM (SELECT n, id FROM grand WHERE 1 / n < 2 ORDER BY n DESC OFFSET 0) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2;
+\! $sent count
+SELECT count(*) FROM (SELECT FROM (SELECT id, sum(1 / n) FROM grand GROUP BY id) AS r JOIN marche_inclusion.structures AS s ON s.id = r.id LIMIT 2) AS t;
+\! $sent count
+
+-- ====================================================================
 -- Prepared: the generic plan
 -- ====================================================================
 PREPARE p (int, text) AS SELECT r.n, s.id FROM registre AS r JOIN marche_inclusion.structures AS s ON s.siret = r.siret WHERE r.n >= $1 AND s.kind = $2 ORDER BY 1, 2;

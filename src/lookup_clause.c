@@ -3,11 +3,12 @@
  * lookup_clause.c
  *		Expressions of a lookup join that are evaluated ahead of the loop.
  *
- * Two kinds.  The keys: when the query may stop early, a row that is read
- * ahead may be one that the loop never comes to, so its key must not raise an
- * error.  And conditions of the join on the outer side alone, such as
- * "LEFT JOIN ... ON s.siret = r.siret AND r.active": where one is not true, no
- * row of the inner side can match, so it is not asked for any.
+ * Two kinds.  The keys, and what makes the row: when the query may stop early,
+ * a row that is read ahead may be one that the loop never comes to, so it must
+ * not raise an error nor do anything.  And conditions of the join on the outer
+ * side alone, such as "LEFT JOIN ... ON s.siret = r.siret AND r.active": where
+ * one is not true, no row of the inner side can match, so it is not asked for
+ * any.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,10 +18,12 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/restrictinfo.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
@@ -50,6 +53,12 @@ is_safe(Oid function)
 		case F_TEXT_BPCHAR:
 		case F_TEXT_NAME:
 		case F_INT8_INT4:
+		case F_NUMERIC_EQ:
+		case F_NUMERIC_NE:
+		case F_NUMERIC_LT:
+		case F_NUMERIC_LE:
+		case F_NUMERIC_GT:
+		case F_NUMERIC_GE:
 			return true;
 		default:
 			break;
@@ -68,6 +77,39 @@ calls_unsafe(Oid function, void *unused)
 	return !is_safe(function);
 }
 
+/*
+ * is_safe_like
+ *		Is a node a LIKE or ILIKE with a pattern that raises no error?
+ *
+ * One that ends with the escape character does.
+ */
+static bool
+is_safe_like(const Node *node)
+{
+	const OpExpr *op = (const OpExpr *) node;
+	const Const *pattern;
+	char	   *chars;
+
+	if (!IsA(node, OpExpr) || list_length(op->args) != 2 ||
+		!IsA(lsecond(op->args), Const))
+		return false;
+	switch (get_opcode(op->opno))
+	{
+		case F_TEXTLIKE:
+		case F_TEXTNLIKE:
+		case F_TEXTICLIKE:
+		case F_TEXTICNLIKE:
+			break;
+		default:
+			return false;
+	}
+	pattern = lsecond_node(Const, op->args);
+	if (pattern->constisnull || pattern->consttype != TEXTOID)
+		return false;
+	chars = TextDatumGetCString(pattern->constvalue);
+	return *chars == '\0' || chars[strlen(chars) - 1] != '\\';
+}
+
 /* Could evaluating a node raise an error?  In doubt, it could. */
 static bool
 may_fail(Node *node, void *unused)
@@ -77,6 +119,7 @@ may_fail(Node *node, void *unused)
 	switch (nodeTag(node))
 	{
 		case T_List:
+		case T_TargetEntry:
 		case T_Var:
 		case T_PlaceHolderVar:
 		case T_Param:
@@ -105,7 +148,8 @@ may_fail(Node *node, void *unused)
 		default:
 			return true;
 	}
-	if (check_functions_in_node(node, calls_unsafe, NULL))
+	if (!is_safe_like(node) &&
+		check_functions_in_node(node, calls_unsafe, NULL))
 		return true;
 	return expression_tree_walker(node, may_fail, NULL);
 }
@@ -129,6 +173,110 @@ apigouv_lookup_is_pure(List *exprs)
 {
 	return !contain_volatile_functions((Node *) exprs) &&
 		!contain_subplans((Node *) exprs);
+}
+
+/* ---- rows of the outer side ---- */
+
+/* Could evaluating these raise an error, or do anything? */
+static bool
+may_act(List *exprs)
+{
+	return contain_volatile_functions((Node *) exprs) ||
+		may_fail((Node *) exprs, NULL);
+}
+
+/* The same of plans in a list. */
+static bool
+any_may_act(const PlannerGlobal * glob, List *plans)
+{
+	ListCell   *lc;
+
+	foreach(lc, plans)
+	{
+		if (apigouv_lookup_plan_may_act(glob, lfirst(lc)))
+			return true;
+	}
+	return false;
+}
+
+/* The plan of the CTE that a node reads. */
+static Plan *
+cte_of(const PlannerGlobal * glob, const Plan *plan)
+{
+	return list_nth(glob->subplans, ((const CteScan *) plan)->ctePlanId - 1);
+}
+
+/* What only this kind of node evaluates, or has below it. */
+static bool
+own_may_act(const PlannerGlobal * glob, Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_NestLoop:
+		case T_HashJoin:
+		case T_MergeJoin:
+			return may_act(((Join *) plan)->joinqual);
+		case T_ValuesScan:
+			return may_act(((ValuesScan *) plan)->values_lists);
+		case T_SubqueryScan:
+			return apigouv_lookup_plan_may_act(glob,
+											   ((SubqueryScan *) plan)->subplan);
+		case T_CteScan:
+			return apigouv_lookup_plan_may_act(glob,
+											   cte_of(glob, plan));
+		case T_Append:
+			return any_may_act(glob, ((Append *) plan)->appendplans);
+		case T_MergeAppend:
+			return any_may_act(glob, ((MergeAppend *) plan)->mergeplans);
+		case T_CustomScan:
+			return any_may_act(glob, ((CustomScan *) plan)->custom_plans);
+		default:
+			return false;
+	}
+}
+
+/*
+ * apigouv_lookup_plan_may_act
+ *		Could reading one more row of a plan raise an error, or do anything?
+ *		In doubt, it could.
+ *
+ * What is done before the first row is not looked at: all that is below a
+ * sort, a hash table or an aggregate of all rows.  Nor what only the storage
+ * or another server could raise.
+ */
+bool
+apigouv_lookup_plan_may_act(const PlannerGlobal * glob, Plan *plan)
+{
+	if (plan == NULL)
+		return false;
+	check_stack_depth();
+	switch (nodeTag(plan))
+	{
+		case T_Sort:
+		case T_Hash:
+		case T_FunctionScan:
+			return may_act(plan->qual);
+		case T_Agg:
+			if (((Agg *) plan)->aggstrategy == AGG_PLAIN ||
+				((Agg *) plan)->aggstrategy == AGG_HASHED)
+				return contain_volatile_functions((Node *) plan->targetlist);
+			break;
+		case T_IncrementalSort:
+		case T_Material:
+		case T_Memoize:
+		case T_Unique:
+		case T_Limit:
+		case T_Append:
+		case T_MergeAppend:
+			break;				/* their lists are those of the nodes below */
+		default:
+			if (may_act(plan->targetlist))
+				return true;
+			break;
+	}
+	return may_act(plan->qual) || own_may_act(glob, plan) ||
+		apigouv_lookup_plan_may_act(glob, plan->lefttree) ||
+		apigouv_lookup_plan_may_act(glob, plan->righttree);
 }
 
 /* ---- conditions on the outer side ---- */

@@ -239,7 +239,8 @@ plan_lookup(PlannerInfo *root, RelOptInfo *rel, struct CustomPath *best_path,
 	List	   *child_tlist = ((Plan *) linitial(custom_plans))->targetlist;
 	bool		early = may_stop_early(root, &best_path->path);
 	bool		may_guess = !early ||
-	!apigouv_lookup_may_fail(list_nth(private, PATH_VALUES));
+	!(apigouv_lookup_may_fail(list_nth(private, PATH_VALUES)) ||
+	  apigouv_lookup_plan_may_act(root->glob, linitial(custom_plans)));
 
 	scan->flags = best_path->flags;
 	scan->custom_plans = custom_plans;

@@ -55,7 +55,7 @@ typedef struct LookupInner
 	ExprState  *gate;			/* where it is not true, the scan is not
 								 * executed; NULL: always true */
 	bool		is_memoized;	/* its rows may serve another outer row */
-}			LookupInner;
+} LookupInner;
 
 /* What is known of a node of the inner side from those above it. */
 typedef struct LookupWay
@@ -66,7 +66,7 @@ typedef struct LookupWay
 								 * side is */
 	bool		may_stop;		/* not all of its rows may be read */
 	bool		is_memoized;
-}			LookupWay;
+} LookupWay;
 
 /* A row read ahead. */
 typedef struct LookupRow
@@ -177,7 +177,7 @@ depends_on(const Plan *plan, List *params)
 
 /* Note a scan of ours. */
 static void
-add_scan(LookupState *state, ApigouvScanState *scan, const LookupWay * way)
+add_scan(LookupState *state, ApigouvScanState *scan, const LookupWay *way)
 {
 	LookupInner *inner;
 
@@ -196,7 +196,7 @@ add_scan(LookupState *state, ApigouvScanState *scan, const LookupWay * way)
  *		before the loop does.
  */
 static bool
-add_gate(const LookupState *state, const Result *result, LookupWay * way)
+add_gate(const LookupState *state, const Result *result, LookupWay *way)
 {
 	List	   *gate = (List *) result->resconstantqual;
 
@@ -241,7 +241,7 @@ is_pruned_by_row(const PartitionPruneInfo * info)
  */
 static bool
 is_in_vain(const LookupState *state, Plan *plan, Plan *child,
-		   const LookupWay * way)
+		   const LookupWay *way)
 {
 	EState	   *estate = state->css.ss.ps.state;
 
@@ -257,7 +257,7 @@ is_in_vain(const LookupState *state, Plan *plan, Plan *child,
 
 /* What is known of the children of a node; false: not to be looked at. */
 static bool
-go_below(const LookupState *state, const Plan *plan, LookupWay * way)
+go_below(const LookupState *state, const Plan *plan, LookupWay *way)
 {
 	switch (nodeTag(plan))
 	{
@@ -429,7 +429,7 @@ read_row(LookupState *state)
 	set_params(state, slot);
 	for (int i = 0; i < state->nscans; i++)
 	{
-		const		LookupInner *inner = &state->inner[i];
+		const LookupInner *inner = &state->inner[i];
 
 		if (ExecQual(inner->gate, ss->ps.ps_ExprContext))
 			row->aheads[i] = apigouv_ahead_begin(&state->reader, inner->scan);
@@ -563,7 +563,7 @@ exec_lookup(CustomScanState * node)
 	ExecMaterializeSlot(node->ss.ss_ScanTupleSlot);
 	for (int i = 0; i < state->nscans; i++)
 	{
-		const		LookupInner *inner = &state->inner[i];
+		const LookupInner *inner = &state->inner[i];
 
 		apigouv_ahead_give(inner->scan,
 						   row->matches_none && !inner->is_memoized
