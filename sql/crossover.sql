@@ -93,3 +93,18 @@ RESET apigouv_fdw.max_duration_ms;
 -- ====================================================================
 CREATE INDEX ON keys (siret);
 SELECT n, choice_of_join(1500, format('SELECT k.siret, s.name FROM keys AS k JOIN marche_inclusion.structures AS s USING (siret) ORDER BY k.siret LIMIT %s', n)) FROM unnest(ARRAY['1', '10', '1400', 'ALL']) AS n;
+
+-- ====================================================================
+-- What limits make wait, they make any plan wait: a join by keys still reads ahead
+-- ====================================================================
+ALTER SERVER entreprise OPTIONS (SET limits 'json=50/60s');
+CREATE FUNCTION looks_up (n int, query text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	TRUNCATE keys;
+	-- some of them twice
+	INSERT INTO keys SELECT lpad((i * 9 / 10)::text, 14, '0') FROM generate_series(1, n) AS i;
+	ANALYZE keys;
+	RETURN bool_or(line ~ 'Lookup Of') FROM plan(query, 'COSTS OFF') AS line;
+END $$;
+SELECT n, looks_up(n, 'SELECT * FROM keys AS k JOIN entreprise.entreprise_etablissement AS e USING (siret)') AS alone,
+	looks_up(n, 'SELECT * FROM keys AS k LEFT JOIN entreprise.entreprise_attestations AS e USING (siret)') AS of_a_union FROM unnest(ARRAY[10, 60, 1000]) AS n;

@@ -278,6 +278,35 @@ is_worth_having(PlannerInfo *root, RelOptInfo *outerrel, Path *inner,
 									PATH_REQ_OUTER(inner));
 }
 
+/*
+ * cost_without
+ *		Cost of core's nested loop of the same paths, with Memoize or not, if it
+ *		is less than `most`.
+ *
+ * It knows nothing of limits, which do not make its requests fewer.
+ */
+static Cost
+cost_without(const RelOptInfo *joinrel, const Path *outer, const Path *inner,
+			 Cost most)
+{
+	ListCell   *lc;
+
+	foreach(lc, joinrel->pathlist)
+	{
+		const NestPath *join = lfirst(lc);
+		const Path *below;
+
+		if (!IsA(join, NestPath) || join->jpath.outerjoinpath != outer)
+			continue;
+		below = join->jpath.innerjoinpath;
+		if (IsA(below, MemoizePath))
+			below = ((const MemoizePath *) below)->subpath;
+		if (below == inner)
+			most = Min(most, join->jpath.path.total_cost);
+	}
+	return most;
+}
+
 /* Add the lookup join of an outer and an inner path. */
 static void
 add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
@@ -323,7 +352,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 								build_join_pathkeys(root, joinrel, jointype,
 													outer->pathkeys),
 								required);
-	plain = join->jpath.path.total_cost;
+	plain = cost_without(joinrel, outer, inner, join->jpath.path.total_cost);
 	all = outer->total_cost + Max(first, all) + apigouv_nestloop_penalty() +
 		joinrel->rows * cpu_tuple_cost;
 	join->jpath.path.startup_cost = outer->startup_cost + first +
