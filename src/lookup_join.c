@@ -280,8 +280,8 @@ is_worth_having(PlannerInfo *root, RelOptInfo *outerrel, Path *inner,
 
 /*
  * cost_without
- *		Cost of core's nested loop of the same paths, with or without Memoize, if
- *		it is less than `most`.
+ *		Cost of core's nested loop of the same paths, with or without Memoize,
+ *		if it is less than `most`.
  *
  * It knows nothing of limits, which do not make its requests fewer.
  */
