@@ -227,6 +227,24 @@ announced_total(const ApigouvTask *task, const ApigouvReader *reader,
 														 reader->total_index));
 }
 
+/*
+ * A total that comes before the rows tells at once that the list has changed
+ * since the page before: a LIMIT may stop before the page's end, where it is
+ * looked at again.
+ */
+static void
+check_total(ApigouvScanState *state, ApigouvTask *task,
+			const ApigouvPage *page, const ApigouvReader *reader)
+{
+	int64		total;
+
+	if (task->page_rows > 0 || task->total < 0)
+		return;
+	total = announced_total(task, reader, page->reply->transfer);
+	if (total >= 0 && total != task->total)
+		apigouv_page_changed(state, task);
+}
+
 /* The level of the outermost list that a reader's rows stand in. */
 static int
 outermost(const ApigouvReader *reader)
@@ -584,6 +602,7 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 			case APIGOUV_ROW:
 				if (is_too_small(state, task, page, reader))
 					return false;
+				check_total(state, task, page, reader);
 				if (give_row(state, task, page, reader, slot))
 					return true;
 				break;

@@ -253,6 +253,16 @@ for my $after (1 .. 3)
 }
 stub_reset();
 
+# a LIMIT that stops within a page, whose total comes before its rows
+replay({ api => 'marche_inclusion', path => '/api/perimeters/', query => { limit => 50, offset => 50 },
+	status => 200, reply => {
+		count => 241, next => undef, previous => undef,
+		results => [ map { { id => $_, name => 'Commune', post_codes => [] } } 1 .. 50 ] } });
+my $sixty = 'SELECT count(id) FROM (SELECT id FROM essai.perimetres LIMIT 60) s';
+refuses($first, $sixty, { sqlstate => '40001', requests => 2 }, 'rows of two states are not given under a LIMIT either');
+replay();
+is($first->value($sixty), '60', 'run again, it gives the rows of one');
+
 # ===================================================================
 # Limits: a page ahead that gets no slot is asked for at its turn
 # ===================================================================
