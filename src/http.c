@@ -663,6 +663,14 @@ discard(ApigouvTransfer *transfer)
 		apigouv_admit_leave();
 }
 
+bool
+apigouv_http_is_unsent(const ApigouvTransfer *transfer)
+{
+	return transfer->state == APIGOUV_TRANSFER_QUEUED ||
+		(transfer->state == APIGOUV_TRANSFER_RUNNING &&
+		 transfer->private->sends == 0);
+}
+
 void
 apigouv_http_release(ApigouvTransfer *transfer)
 {

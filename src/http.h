@@ -162,6 +162,12 @@ extern void apigouv_http_pause(void);
  */
 extern int64 apigouv_http_quota_waited(void);
 
+/*
+ * Has a transfer not ended, and is nothing of it under way: does its attempt
+ * wait for its turn, or for a connection?
+ */
+extern bool apigouv_http_is_unsent(const ApigouvTransfer *transfer);
+
 /* Free a transfer; one that has not ended is cancelled. */
 extern void apigouv_http_release(ApigouvTransfer *transfer);
 

@@ -449,9 +449,10 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 }
 
 /*
- * A memory context that held a reply goes.  A request that waits to be sent
- * and is nobody's any more is not to be sent, nor to keep a place in the queue
- * for a slot.
+ * A memory context that held a reply goes.  A request that waits to be sent,
+ * be it for a connection, and is nobody's any more is not to be sent, nor to
+ * keep a slot or a place in the queue for one; what an aborted subtransaction
+ * left unfinished is cancelled.
  */
 static void
 release_hold(void *arg)
@@ -467,8 +468,8 @@ release_hold(void *arg)
 	apigouv_cache_land(reply);
 	if (reply->transfer == NULL)
 		return;
-	if (reply->forgotten ||
-		reply->transfer->state == APIGOUV_TRANSFER_QUEUED)
+	if (reply->forgotten || apigouv_http_is_unsent(reply->transfer) ||
+		(reply->suspect && !apigouv_body_is_whole(reply)))
 		discard_reply(reply);
 }
 

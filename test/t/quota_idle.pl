@@ -56,6 +56,38 @@ ApigouvTest::wait_for(sub { used($control, 'urssaf') eq '0' }, 'the end of its s
 pass('keeps no slot meanwhile');
 is($control->value(vigilance(4)), '4', 'others go on');
 run_sql($idle, 'CLOSE c', 'COMMIT');
+
+# ===================================================================
+# Nor does it for another source of the same cursor
+# ===================================================================
+# The first source has no row, so two others begin beside each other.  One
+# gives rows; the other waits for its limit, and then for a connection.
+limits($control, $_, urssaf => '1/1s') for qw(entreprise sourd);
+begin_anew($control);
+my $beside = session($node);
+run_sql($control, vigilance(1));
+run_sql($beside, 'BEGIN',
+	"DECLARE c CURSOR FOR SELECT name FROM marche_inclusion.structures WHERE siret = '$ApigouvTest::SIRET' AND name = ''"
+	  . " UNION ALL SELECT nom FROM data_inclusion.structures UNION ALL "
+	  . vigilance(1, 30000, 'sourd') =~ s/count\(\*\)/siren/r);
+is($beside->query('FETCH 1 FROM c')->{out} =~ tr/\n//, 1, 'rows of one source');
+ApigouvTest::wait_for(sub { used($control, 'urssaf') eq '0' }, 'a free slot');
+is($beside->query('FETCH 1 FROM c')->{out} =~ tr/\n//, 1, 'and more, when the other may be sent');
+ApigouvTest::wait_for(sub { used($control, 'urssaf') eq '0' }, 'the end of its slot');
+pass('which keeps no slot while the client thinks');
+is($control->value(vigilance(1, 31000)), '1', 'others go on');
+run_sql($beside, 'CLOSE c', 'COMMIT');
+
+# ===================================================================
+# What nobody wants any more is not connected for
+# ===================================================================
+limits($control, $_, urssaf => '10000/1s') for qw(entreprise sourd);
+begin_anew($control);
+run_sql($idle, 'BEGIN');
+my $sockets = descriptors($idle);
+is($idle->value("SELECT count(*) FROM ($rows LIMIT 2) s"), '2', 'a LIMIT that is reached while a connection is made');
+is(descriptors($idle), $sockets, 'ends it, within the transaction');
+run_sql($idle, 'COMMIT');
 kill 'TERM', $server;
 waitpid $server, 0;
 
