@@ -243,6 +243,8 @@ apigouvForeignAsyncRequest(AsyncRequest *areq)
 	{
 		look_after(append);
 		turn_at = monotonic_us() + TURN_US;
+		if (state_of(areq)->may_stop_early)
+			apigouv_http_pause();	/* a row goes out: see fetch.c */
 	}
 }
 
