@@ -5,8 +5,9 @@
  *
  * Tasks are read in order; those that follow are begun ahead, so that their
  * replies travel together: at once when all rows are wanted, by 1, 2, 4 ...
- * when the query may stop early.  Replies in pages are decoded as their
- * bytes arrive; others once they are whole, since they are small.
+ * when the query may stop early.  Replies in pages, and long lists that come
+ * in one reply, are decoded as their bytes arrive; others once they are whole,
+ * since they are small.
  *
  * Not here: what a reply means, and which tasks are begun (advance.c).
  *
@@ -25,6 +26,13 @@
 #include "scan_state.h"
 #include "texthash.h"
 #include "value.h"
+
+/*
+ * A list that does not come in pages is long from so many bytes on.  A shorter
+ * one is read when it is whole: if it is lost on its way it is asked again,
+ * and a key whose reply is no JSON can give the row of a failure.
+ */
+#define LONG_LIST_BYTES (1024 * 1024)
 
 /* ---- rows ---- */
 
@@ -536,6 +544,31 @@ leave_behind(const ApigouvTask *task, const ApigouvPage *page)
 }
 
 /*
+ * stream_from
+ *		Bytes of a task's reply after which its rows are given while it comes;
+ *		SIZE_MAX: once it is whole.
+ *
+ * A failure that is to give a row must be known before the first one.
+ */
+static size_t
+stream_from(const ApigouvScanState *state, const ApigouvTask *task,
+			const ApigouvReader *reader)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	bool		in_pages = route->paging.style != APIGOUV_PAGING_NONE;
+
+	if (reader->needs_envelope || reader->pivot_index >= 0 ||
+		!apigouv_reply_is_rows(route, !in_pages))
+		return SIZE_MAX;
+	if (in_pages)
+		return 0;
+	if (route->nlists == 0 || state->options->table->is_union ||
+		(route->keyed && apigouv_on_failure == APIGOUV_ON_FAILURE_ROW))
+		return SIZE_MAX;
+	return LONG_LIST_BYTES;
+}
+
+/*
  * read_page
  *		The next row of the page at the head of a task's queue.
  *
@@ -547,15 +580,13 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	ApigouvPage *page = linitial(task->pages);
 	ApigouvReader *reader = reader_of(state, task);
 	const ApigouvTransfer *transfer;
-	bool		streaming = task->sroute->route->paging.style !=
-	APIGOUV_PAGING_NONE && !reader->needs_envelope;
 	bool		complete;
 	const char *why;
 	size_t		offset;
 
 	if (task->stream == NULL)
 	{
-		if (!wait_for(state, page, 0, streaming))
+		if (!wait_for(state, page, stream_from(state, task, reader), true))
 			return false;
 		apigouv_cache_pin(page->hold);
 		transfer = page->reply->transfer;

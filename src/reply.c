@@ -233,6 +233,28 @@ apigouv_reply_judge(const ApigouvApi *api, const ApigouvRoute *route,
 	judgement->verdict = engine_verdict(transfer->status, final);
 }
 
+/*
+ * apigouv_reply_is_rows
+ *		Does a 200 of a route hold rows, whatever its body says?
+ *
+ * Then they can be read before the body is whole.  is_long: it is not empty.
+ */
+bool
+apigouv_reply_is_rows(const ApigouvRoute *route, bool is_long)
+{
+	for (int i = 0; i < route->nrules; i++)
+	{
+		const ApigouvReplyRule *rule = &route->rules[i];
+
+		/* the body of a 200 has no code */
+		if (rule->verdict != APIGOUV_REPLY_ROWS &&
+			status_fits(rule, 200) && rule->ncodes == 0 &&
+			!(rule->empty && is_long))
+			return false;
+	}
+	return true;
+}
+
 /* An exponential wait with jitter, in ms; n counts from 1. */
 static int
 exponential_ms(int n)

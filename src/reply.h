@@ -27,6 +27,7 @@ extern void apigouv_reply_judge(const ApigouvApi *api,
 								const ApigouvRoute *route,
 								const ApigouvTransfer *transfer, bool final,
 								ApigouvJudgement *judgement);
+extern bool apigouv_reply_is_rows(const ApigouvRoute *route, bool is_long);
 extern bool apigouv_reply_wants_retry(const ApigouvApi *api,
 									  const ApigouvRoute *route, int retries,
 									  const ApigouvTransfer *transfer,
