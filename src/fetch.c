@@ -558,6 +558,7 @@ stream_from(const ApigouvScanState *state, const ApigouvTask *task,
 	bool		in_pages = route->paging.style != APIGOUV_PAGING_NONE;
 
 	if (reader->needs_envelope || reader->pivot_index >= 0 ||
+		apigouv_tuple_runs_code(state->tupler) ||
 		!apigouv_reply_is_rows(route, !in_pages))
 		return SIZE_MAX;
 	if (in_pages)

@@ -55,6 +55,7 @@ struct ApigouvTupler
 	bool	   *wanted;			/* by attnum - 1: read by the query */
 	bool	   *needed;			/* by column: to read for a wanted one */
 	ApigouvTarget *targets;		/* by attnum - 1 */
+	bool		runs_code;		/* see apigouv_tuple_runs_code */
 	MemoryContext row_cxt;
 	MemoryContext cxt;			/* the tupler's own */
 	int			current_att;	/* for the error context, -1 = none */
@@ -314,6 +315,19 @@ apigouv_tuple_reader(ApigouvTupler *tupler, const ApigouvRoute *route)
 	return reader;
 }
 
+/* May the input function of a type evaluate what its owner has written? */
+static bool
+is_checked(Oid type)
+{
+	Oid			element = get_element_type(type);
+	char		kind;
+
+	if (type < FirstNormalObjectId)
+		return false;
+	kind = get_typtype(OidIsValid(element) ? element : type);
+	return kind != TYPTYPE_BASE && kind != TYPTYPE_ENUM;
+}
+
 /*
  * apigouv_tuple_begin
  *		Prepare to make rows of a foreign table.
@@ -350,8 +364,23 @@ apigouv_tuple_begin(Relation rel, const ApigouvTable *table,
 		apigouv_value_target(&tupler->targets[i],
 							 TupleDescAttr(desc, i)->atttypid,
 							 TupleDescAttr(desc, i)->atttypmod);
+		tupler->runs_code = tupler->runs_code ||
+			is_checked(TupleDescAttr(desc, i)->atttypid);
 	}
 	return tupler;
+}
+
+/*
+ * apigouv_tuple_runs_code
+ *		May making a row run a query, such as in the check of a domain?
+ *
+ * One of another foreign table would let the transfers move, and with them the
+ * bytes of a reply that is still on its way.
+ */
+bool
+apigouv_tuple_runs_code(const ApigouvTupler *tupler)
+{
+	return tupler->runs_code;
 }
 
 /* Read a column although the query does not. */

@@ -73,6 +73,7 @@ extern ApigouvTupler *apigouv_tuple_begin(Relation rel,
 										  const ApigouvColumnMap *map,
 										  const List *columns);
 extern void apigouv_tuple_need(ApigouvTupler *tupler, int column);
+extern bool apigouv_tuple_runs_code(const ApigouvTupler *tupler);
 extern ApigouvReader *apigouv_tuple_reader(ApigouvTupler *tupler,
 										   const ApigouvRoute *route);
 extern void apigouv_tuple_store(ApigouvTupler *tupler, const ApigouvRow *row,

@@ -129,6 +129,36 @@ is($session->value($sums), '100|100|15000000', 'rows of one long reply leave mem
 is($session->value($sums), '100|100|15000000', 'and come back');
 run_sql($session, 'COMMIT');
 
+# ===================================================================
+# A row whose making runs a query
+#
+# The check of a domain asks another API.  Meanwhile the rest of the list comes,
+# and the reply moves to another place in memory.
+# ===================================================================
+my $sent = $node->basedir . '/sent';
+$rows = reply(100, 50_000);
+my $list_url = raw_server(liste => sub {
+	my ($client) = @_;
+	write_all($client, $head . substr($rows, 0, 300_000));
+	Time::HiRes::usleep(200_000);    # the first row is made, if it is made now
+	write_all($client, substr($rows, 300_000));
+	open(my $flag, '>', $sent) or die "$sent: $!";
+});
+my $other_url = raw_server(liste => sub {
+	my ($client) = @_;
+	Time::HiRes::usleep(10_000) until -e $sent;
+	write_all($client, "$head\{\"items\":[],\"total\":0}");
+});
+run_sql($session,
+	"ALTER SERVER pages OPTIONS (SET base_url '$list_url/liste')",
+	"CREATE SERVER other FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'pages', base_url '$other_url/liste')",
+	"CREATE USER MAPPING FOR CURRENT_USER SERVER other OPTIONS (token '$token')",
+	"CREATE FOREIGN TABLE other (id text) SERVER other OPTIONS (\"table\" 'structures')",
+	'CREATE FUNCTION is_new(text) RETURNS bool LANGUAGE sql AS $$ SELECT NOT EXISTS (SELECT FROM other WHERE id = $1) $$',
+	'CREATE DOMAIN new_id AS text CHECK (is_new(VALUE))',
+	"CREATE FOREIGN TABLE checked (id new_id, nom text) SERVER pages OPTIONS (\"table\" 'structures')");
+is($session->value("SELECT count(*), count(DISTINCT id), count(*) FILTER (WHERE nom = repeat('x', 50000)) FROM checked"),
+	'100|100|100', 'the check of a domain asks an API while the list comes: all rows are right');
 stop_raw_servers();
 stub_reset();
 
