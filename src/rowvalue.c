@@ -190,11 +190,31 @@ apigouv_value_get(const ApigouvValue *value, const char *path)
 	return here;
 }
 
+/*
+ * Go to the item of a list or object that follows position, which is 0 at its
+ * beginning; the first character of it, or of what ends it, -1 past the end.
+ */
+static int
+go_to_item(Scan *s, const ApigouvValue *value, size_t position, const char **p)
+{
+	int			c;
+
+	scan_init(s, value->text + value->len, true);
+	*p = value->text + (position > 0 ? position : 1);
+	c = peek(s, p);
+	if (position == 0)
+		return c;
+	if (c != ',')
+		return -1;
+	(*p)++;
+	return peek(s, p);
+}
+
 bool
 apigouv_value_next(const ApigouvValue *array, size_t *position,
 				   ApigouvValue *element)
 {
-	const char *p = array->text;
+	const char *p;
 	const char *start;
 	bool		escaped = false;
 	Scan		s;
@@ -202,16 +222,7 @@ apigouv_value_next(const ApigouvValue *array, size_t *position,
 
 	if (array->kind != APIGOUV_ARRAY)
 		return false;
-	scan_init(&s, array->text + array->len, true);
-	p += *position > 0 ? *position : 1;
-	c = peek(&s, &p);
-	if (*position > 0)
-	{
-		if (c != ',')
-			return false;
-		p++;
-		c = peek(&s, &p);
-	}
+	c = go_to_item(&s, array, *position, &p);
 	if (c < 0 || c == ']')
 		return false;
 	start = p;
@@ -227,25 +238,13 @@ bool
 apigouv_value_member(const ApigouvValue *object, size_t *position,
 					 ApigouvValue *name, ApigouvValue *value)
 {
-	const char *p = object->text;
+	const char *p;
 	const char *start;
 	bool		escaped = false;
 	Scan		s;
-	int			c;
 
-	if (object->kind != APIGOUV_OBJECT)
-		return false;
-	scan_init(&s, object->text + object->len, true);
-	p += *position > 0 ? *position : 1;
-	c = peek(&s, &p);
-	if (*position > 0)
-	{
-		if (c != ',')
-			return false;
-		p++;
-		c = peek(&s, &p);
-	}
-	if (c != '"')
+	if (object->kind != APIGOUV_OBJECT ||
+		go_to_item(&s, object, *position, &p) != '"')
 		return false;
 	start = p;
 	p = skip_string(&s, p + 1, false, &escaped);

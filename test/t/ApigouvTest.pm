@@ -23,7 +23,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   stub_url stub_reset stub_latency stub_options faults replay requests
-  in_flight wait_for_requests wait_until_idle token all_secrets
+  in_flight most_at_once measured wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis session refuses counted asks run_sql still_works raw_server
   raw_requests stop_raw_servers helper_process free_port root shared_dir samples_dir json_text slurp_bytes envelope
   descriptors resident_bytes keeps_its_size own_definitions sanitized
@@ -186,6 +186,33 @@ sub requests
 
 # Requests that the local API server has not done with.
 sub in_flight { return grep { !defined $_->{ended} } requests(@_); }
+
+# The highest number of these requests that were under way at one moment.
+sub most_at_once
+{
+	my @events = sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] }
+	  map { ([ $_->{started}, 1 ], [ $_->{ended}, -1 ]) } @_;
+	my ($now, $most) = (0, 0);
+	for my $event (@events)
+	{
+		$now += $event->[1];
+		$most = $now if $now > $most;
+	}
+	return $most;
+}
+
+# Forget the log, wait so long before each reply, run a query: its result, and its requests.
+sub measured
+{
+	my ($session, $latency_ms, $sql) = @_;
+	stub_reset();
+	stub_latency($latency_ms);
+	my $result = $session->query($sql);
+	wait_until_idle();
+	stub_latency(0);
+	diag($result->{err}) if defined $result->{sqlstate};
+	return ($result, requests());
+}
 
 sub wait_for_requests
 {

@@ -6,7 +6,7 @@ use utf8;
 use warnings;
 
 use ApigouvTest;
-use List::Util qw(max uniq);
+use List::Util qw(uniq);
 use Test::More;
 
 my $node = new_cluster('concurrency');
@@ -22,21 +22,6 @@ is(scalar(@sirets), 16, '16 SIRETs to ask about');
 
 sub any { return "ARRAY['" . join("','", @_) . "']"; }
 
-# The highest number of requests that were under way at one moment.
-sub most_at_once
-{
-	my @entries = @_;
-	my @events = sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] }
-	  map { ([ $_->{started}, 1 ], [ $_->{ended}, -1 ]) } @entries;
-	my ($now, $most) = (0, 0);
-	for my $event (@events)
-	{
-		$now += $event->[1];
-		$most = max($most, $now);
-	}
-	return $most;
-}
-
 sub set_concurrency
 {
 	my ($server, $n) = @_;
@@ -46,44 +31,31 @@ sub set_concurrency
 	return;
 }
 
-# Forget the log, wait so long before each reply, run a query.
-sub measured
-{
-	my ($latency_ms, $sql) = @_;
-	stub_reset();
-	stub_latency($latency_ms);
-	my $result = $session->query($sql);
-	wait_until_idle();
-	stub_latency(0);
-	diag($result->{err}) if defined $result->{sqlstate};
-	return ($result, requests());
-}
-
 my $distinct = 'SELECT count(DISTINCT siret) FROM marche_inclusion.structures';
 
 # ===================================================================
 # The keys of one = ANY travel together
 # ===================================================================
 set_concurrency('marche_inclusion', 16);
-my ($result, @log) = measured(200, "$distinct WHERE siret = ANY (@{[any(@sirets)]})");
+my ($result, @log) = measured($session, 200, "$distinct WHERE siret = ANY (@{[any(@sirets)]})");
 is($result->{out}, "16\n", '= ANY of 16 keys: all are there');
 is(scalar(@log), 16, 'one request each');
 is(most_at_once(@log), 16, 'all 16 in flight at once');
 diag(sprintf '16 SIRETs at 200 ms, max_concurrency 16: %.0f ms', $result->{ms});
 cmp_ok($result->{ms}, '<', 1000, 'in little more than one latency');
 
-($result, @log) = measured(100,
+($result, @log) = measured($session, 100,
 	"$distinct WHERE siret IN (" . join(',', map { "'$_'" } @sirets) . ')');
 is(most_at_once(@log), 16, 'so do those of IN');
 
-($result, @log) = measured(100,
+($result, @log) = measured($session, 100,
 	"$distinct WHERE siret = ANY (ARRAY(SELECT s FROM unnest(@{[any(@sirets)]}) s))");
 is($result->{out}, "16\n", 'and of an array that a subquery makes');
 is(most_at_once(@log), 16, 'all 16 in flight at once');
 
 $session->query("PREPARE p(text[]) AS $distinct WHERE siret = ANY (\$1)");
 $session->query("EXECUTE p(@{[any(@sirets)]})") for 1 .. 6;
-($result, @log) = measured(100, "EXECUTE p(@{[any(@sirets)]})");
+($result, @log) = measured($session, 100, "EXECUTE p(@{[any(@sirets)]})");
 is(most_at_once(@log), 16, 'and of a parameter, in a generic plan too');
 
 # ===================================================================
@@ -92,13 +64,13 @@ is(most_at_once(@log), 16, 'and of a parameter, in a generic plan too');
 for my $n (1, 4)
 {
 	set_concurrency('marche_inclusion', $n);
-	($result, @log) = measured(30, "$distinct WHERE siret = ANY (@{[any(@sirets)]})");
+	($result, @log) = measured($session, 30, "$distinct WHERE siret = ANY (@{[any(@sirets)]})");
 	is($result->{out}, "16\n", "max_concurrency $n: all are there");
 	is(most_at_once(@log), $n, "max_concurrency $n: as many at once, no more");
 }
 
 set_concurrency('marche_inclusion', 3);
-($result, @log) = measured(30,
+($result, @log) = measured($session, 30,
 	"SELECT count(*) FROM marche_inclusion.structures a, marche_inclusion.structures b"
 	. " WHERE a.siret = ANY (@{[any(@sirets[0 .. 5])]})"
 	. " AND b.siret = ANY (@{[any(@sirets[6 .. 11])]})");
@@ -109,14 +81,14 @@ is(scalar(@log), 12, 'and each key is asked once');
 # The same request is sent once
 # ===================================================================
 set_concurrency('marche_inclusion', 16);
-($result, @log) = measured(50,
+($result, @log) = measured($session, 50,
 	"$distinct WHERE siret = ANY (@{[any((@sirets[0, 1]) x 8)]})");
 is(scalar(@log), 2, '16 values of which 2 are distinct: 2 requests');
 
 # ===================================================================
 # A query that may stop early does not ask for everything
 # ===================================================================
-($result, @log) = measured(20,
+($result, @log) = measured($session, 20,
 	"SELECT name FROM marche_inclusion.structures"
 	. " WHERE siret = ANY (@{[any(@sirets)]}) LIMIT 1");
 is($result->{out} =~ tr/\n//, 1, 'LIMIT 1 of 16 keys: a row');
@@ -126,7 +98,7 @@ cmp_ok(scalar(@log), '<=', 2, 'with one request, or two');
 # The sources of a union travel together
 # ===================================================================
 set_concurrency('entreprise', 16);
-($result, @log) = measured(200,
+($result, @log) = measured($session, 200,
 	"SELECT count(DISTINCT type) FROM entreprise.entreprise_attestations"
 	. " WHERE siret = '$ApigouvTest::SIRET'");
 is($result->{out}, "13\n", '13 sources');
@@ -138,7 +110,7 @@ diag(sprintf '13 sources at 200 ms: %.0f ms', $result->{ms});
 # Several requests wait for one access token
 # ===================================================================
 $session = session($node);
-($result, @log) = measured(50,
+($result, @log) = measured($session, 50,
 	"SELECT count(*) FROM marche_travail.marche_travail_tensions"
 	. " WHERE code_type_territoire = 'DEP' AND code_territoire IN ('29', '35', '44', '56')"
 	. " AND code_rome = 'D1102' AND derniere_periode");

@@ -8,7 +8,7 @@ use warnings;
 
 use ApigouvTest;
 use JSON::PP;
-use List::Util qw(max min);
+use List::Util qw(min);
 use Test::More;
 use Time::HiRes 'time';
 
@@ -53,29 +53,6 @@ sub set_concurrency
 	return;
 }
 
-# The highest number of requests that were under way at one moment.
-sub most_at_once
-{
-	my @events = sort { $a->[0] <=> $b->[0] || $a->[1] <=> $b->[1] }
-	  map { ([ $_->{started}, 1 ], [ $_->{ended}, -1 ]) } @_;
-	my ($now, $most) = (0, 0);
-	$most = max($most, $now += $_->[1]) for @events;
-	return $most;
-}
-
-# Forget the log, wait so long before each reply, run a query.
-sub measured
-{
-	my ($latency_ms, $sql) = @_;
-	stub_reset();
-	stub_latency($latency_ms);
-	my $result = $session->query($sql);
-	wait_until_idle();
-	stub_latency(0);
-	diag($result->{err}) if defined $result->{sqlstate};
-	return ($result, requests());
-}
-
 sub lines { return scalar(split /\n/, $_[0]{out}); }
 
 # ===================================================================
@@ -88,7 +65,7 @@ is_lookup(joined(10), 'the first statement of a session');
 
 set_concurrency(16);
 $session = session($node);
-my ($result, @log) = measured(150, joined(16));
+my ($result, @log) = measured($session, 150, joined(16));
 is(lines($result), 15, 'the first statement of another: the rows');
 is(most_at_once(@log), 15, 'all its requests at once');
 
@@ -98,7 +75,7 @@ is(most_at_once(@log), 15, 'all its requests at once');
 for my $n (1, 4, 16)
 {
 	set_concurrency($n);
-	($result, @log) = measured($n == 1 ? 5 : 50, joined($rows));
+	($result, @log) = measured($session, $n == 1 ? 5 : 50, joined($rows));
 	is(lines($result) . ' ' . @log, '59 59', "max_concurrency $n: all rows, a request for each key");
 	is(most_at_once(@log), $n, "max_concurrency $n: as many at once, no more");
 	my @started = sort { $a <=> $b } map { $_->{started} } @log;
@@ -112,7 +89,7 @@ is(join(' ', $result->{out} =~ /^(\d+)\|/mg), join(' ', 1 .. 15, 17 .. 60), 'the
 my $nested = 'SELECT r.n, a.siren FROM registre r JOIN marche_inclusion.structures s ON s.id = r.id'
   . ' JOIN entreprise.entreprise_attestation_fiscale a ON a.siren = s.siren WHERE r.n <= 12';
 $session->query("SET apigouv_fdw.on_failure = 'row'");
-($result, @log) = measured(150, $nested);
+($result, @log) = measured($session, 150, $nested);
 is(most_at_once(grep { $_->{api} eq 'marche_inclusion' } @log), 12, 'one in the other: the inner keys at once');
 cmp_ok(most_at_once(grep { $_->{api} eq 'entreprise' } @log), '>=', 6, 'and those made of their rows');
 cmp_ok($result->{ms}, '<', 1500, 'in little more than two latencies');
@@ -360,9 +337,9 @@ run_sql($session, "CREATE TEMP TABLE sirens AS SELECT n, left(siret, 9) AS siren
 	  . " (3, '00000303800015'), (4, '00000306100017'), (5, '00000307900019')) AS v (n, siret)", 'ANALYZE sirens');
 my $mandataires = 'SELECT m.siren FROM sirens r JOIN entreprise.entreprise_mandataires_sociaux m ON m.siren = r.siren';
 is_lookup($mandataires, 'personal data');
-($result, @log) = measured(50, "$mandataires LIMIT 100");
+($result, @log) = measured($session, 50, "$mandataires LIMIT 100");
 is(most_at_once(@log), 1, 'personal data, a query that may stop early: one key after the other');
-($result, @log) = measured(50, $mandataires);
+($result, @log) = measured($session, 50, $mandataires);
 is(most_at_once(@log), 5, 'all rows are wanted: all keys at once');
 
 # ===================================================================
