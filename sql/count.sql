@@ -180,6 +180,9 @@ SELECT count(*) FROM marche_inclusion.structures; -- ERROR
 \! $stub faults '[{"api": "marche_inclusion", "path": "/api/siae/", "status": 500, "body": {"detail": "non"}}]'
 SELECT count(*) FROM marche_inclusion.structures; -- ERROR
 \! $sent
+-- and is not kept for a retry, unlike what was right
+SELECT count(*) FROM marche_inclusion.structures;
+\! $sent
 -- the bounds of a query hold: more requests than it may make are dearer than the list, unless that is very large
 ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (ADD rows '10000000');
 SET apigouv_fdw.max_requests_per_query = 1;

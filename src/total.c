@@ -255,6 +255,8 @@ count_task(ApigouvScanState *state, ApigouvTask *task)
 			continue;			/* its state changed, or it is asked again */
 		total = read_total(state, task, page);
 		leave(task);
+		if (total == NO_TOTAL && !task->is_at_hand)
+			apigouv_page_forget(task);	/* nobody else has use for it */
 		task->state = APIGOUV_TASK_DONE;
 		return total;
 	}
