@@ -278,6 +278,18 @@ is($first->query('FETCH 1 FROM c')->{out} =~ tr/\n//, 1, 'it is sent when the sc
 run_sql($first, 'ROLLBACK', 'SELECT pg_sleep(1.1)');
 refuses($first, 'SELECT count(id) FROM pages.structures', { sqlstate => '53400', message => qr/quota/ },
 	'a query that wants all rows is refused');
+
+# whoever comes to it: here another scan of the same transaction
+run_sql($control, "ALTER SERVER pages OPTIONS (SET limits 'appels=1/600s')", 'SELECT apigouv_quota_forget()');
+stub_reset();
+run_sql($first, 'BEGIN', 'DECLARE c NO SCROLL CURSOR FOR SELECT id FROM pages.structures LIMIT 40', 'MOVE 2 FROM c');
+is(asked(), '1', 'the second of two pages gets no slot');
+run_sql($control, 'SELECT apigouv_quota_forget()');
+run_sql($first, 'DECLARE d NO SCROLL CURSOR FOR SELECT id FROM pages.structures', 'MOVE 20 FROM d');
+is($first->query('FETCH 1 FROM d')->{out} =~ tr/\n//, 1, 'another scan comes to it: it is sent');
+is($first->query('FETCH ALL FROM c')->{out} =~ tr/\n//, 38, 'for both');
+is(asked(), '1 2', 'once');
+run_sql($first, 'ROLLBACK');
 run_sql($control, 'ALTER SERVER pages OPTIONS (DROP limits, DROP quota_wait_ms)');
 
 # ===================================================================
