@@ -210,7 +210,8 @@ apigouv_prefetch_look(ApigouvScanState *state, ApigouvTask *task,
 	{
 		if (page->reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 			return;
-		if (list_length(task->pages) == 1 &&
+		/* what rows were read from may be in the file: its end tells then */
+		if (list_length(task->pages) == 1 && !page->reply->is_lost &&
 			apigouv_page_foresee(task, page, PG_INT64_MAX, &next) &&
 			may_ask(state, task, &next))
 			total = look_through(task, page);
