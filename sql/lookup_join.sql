@@ -218,6 +218,12 @@ SET enable_async_append = off;
 SELECT count(*) FROM registre AS r WHERE n < 3 AND EXISTS (SELECT FROM (SELECT siret FROM marche_inclusion.structures UNION ALL SELECT siret FROM entreprise.entreprise_attestation_fiscale) AS t WHERE t.siret = r.siret);
 \! $sent
 RESET enable_async_append;
+-- a table behind another that has rows for few
+CREATE TEMP TABLE quelques (n int PRIMARY KEY);
+INSERT INTO quelques VALUES (1), (2), (3);
+ANALYZE quelques;
+SELECT count(*), count(s.id) FROM grand AS g LEFT JOIN (quelques AS q JOIN marche_inclusion.structures AS s ON true) ON s.id = g.id AND q.n = g.n;
+\! $sent count
 -- rows that a Memoize keeps serve others with the same key: those of 1, which match nothing, are kept for 2
 CREATE TEMP TABLE paires AS SELECT n, 1001 AS id, n = 2 AS actif FROM generate_series(1, 2) AS n;
 CREATE TEMP TABLE rangs AS SELECT generate_series(1, 200) AS rang;

@@ -18,8 +18,8 @@
  * Memoize keeps: another row with the same key may match.
  *
  * Scans that the loop may not execute for each row are not begun ahead: those
- * behind a one-time filter that is not true, and partitions that each row
- * chooses among.
+ * behind a one-time filter that is not true, partitions that each row chooses
+ * among, and sides of joins that each row decides to read.
  *
  * The loop is found in the plan of the query, as the node whose outer side is
  * this one.  Where it is not found, such as under a node that the planner put
@@ -284,6 +284,26 @@ go_below(const LookupState *state, const Plan *plan, LookupWay *way)
 }
 
 /*
+ * is_second
+ *		Is a side of a join executed only if the other has rows, which each
+ *		row of the loop decides?
+ *
+ * Of a hash join, the hashed side is mostly the first.
+ */
+static bool
+is_second(const LookupState *state, const Plan *plan, const Plan *side)
+{
+	bool		right_first = IsA(plan, HashJoin) &&
+	((const Join *) plan)->jointype != JOIN_LEFT &&
+	((const Join *) plan)->jointype != JOIN_ANTI;
+	const Plan *first = right_first ? plan->righttree : plan->lefttree;
+
+	if (!IsA(plan, NestLoop) && !IsA(plan, HashJoin) && !IsA(plan, MergeJoin))
+		return false;
+	return side != first && depends_on(first, state->params);
+}
+
+/*
  * collect_scans
  *		Note our scans below a node that depend on the loop's parameters, and
  *		not on those of a loop in between.
@@ -312,7 +332,8 @@ collect_scans(LookupState *state, Plan *plan, LookupWay way)
 	}
 	if (!go_below(state, plan, &way))
 		return;
-	collect_scans(state, plan->lefttree, way);
+	if (!is_second(state, plan, plan->lefttree))
+		collect_scans(state, plan->lefttree, way);
 	foreach(lc, listed_children(plan))
 	{
 		if (!is_in_vain(state, plan, lfirst(lc), &way))
@@ -324,7 +345,8 @@ collect_scans(LookupState *state, Plan *plan, LookupWay way)
 									   ((NestLoop *) plan)->nestParams);
 		way.certain = false;
 	}
-	collect_scans(state, plan->righttree, way);
+	if (!is_second(state, plan, plan->righttree))
+		collect_scans(state, plan->righttree, way);
 }
 
 /* Find the loop and its inner scans, once all nodes have begun. */
