@@ -99,9 +99,13 @@ SELECT query FROM (VALUES ($$marche_inclusion.structures WHERE kind = 'ESAT'$$),
 	($$data_inclusion.structures WHERE code_departement IN ('35', '75', '971')$$), ($$data_inclusion.structures WHERE reseaux_porteurs && '{ei,aci}'$$),
 	($$data_inclusion.services WHERE score_qualite >= 0.5 AND type IN ('formation', 'atelier')$$), ($$data_inclusion.services WHERE recherche_public = 'jeunes'$$),
 	($$data_inclusion.services WHERE thematiques && '{mobilite--preparer-un-permis}' AND frais = 'gratuit'$$),
+	($$data_inclusion.recherches WHERE q IN ('formation', 'emploi', 'FORMATION', 'formation')$$),
 	($$data_inclusion.recherches_services WHERE commune_recherchee = '35238' AND exclure_doublons$$)) AS v (query), counted('SELECT count(*) FROM ' || query)
 WHERE by_total IS DISTINCT FROM by_rows;
 ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (DROP rows);
+-- what comes for two inputs makes a row of each, counted or read
+SELECT count(*) - count(DISTINCT id) > 0 AS twice, count(*) = (SELECT count(*) FROM data_inclusion.recherches WHERE q IN ('formation', 'emploi')) AS counted
+FROM data_inclusion.recherches WHERE q IN ('formation', 'emploi');
 \! $sent count > /dev/null
 
 -- ====================================================================

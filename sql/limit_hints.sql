@@ -84,6 +84,9 @@ SELECT query FROM (VALUES ('SELECT id FROM marche_inclusion.structures WHERE is_
 	($$SELECT id FROM marche_inclusion.structures WHERE kind = 'EI' AND id <> 1001 LIMIT 300$$),
 	($$SELECT id FROM marche_inclusion.structures WHERE region = 'Bretagne' AND is_active OFFSET 3 LIMIT 30$$),
 	($$SELECT id FROM data_inclusion.services WHERE publics && '{jeunes}' AND score_qualite > 0.2 LIMIT 40$$),
+	-- rows that come for two inputs, after a small first page
+	($$SELECT id FROM data_inclusion.recherches WHERE q IN ('formation', 'emploi') AND (id > '' OR nom > '') LIMIT 300$$),
+	($$SELECT id FROM data_inclusion.recherches WHERE q IN ('formation', 'emploi') LIMIT 300$$),
 	('SELECT a.id FROM data_inclusion.structures AS a, generate_series(1, 3) AS g (n) WHERE a.id > g.n::text LIMIT 50')) AS v (query)
 WHERE NOT same(query);
 \! $sent count > /dev/null

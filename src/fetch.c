@@ -185,6 +185,29 @@ typedef struct SeenEntry
 } SeenEntry;
 
 /*
+ * key_of_row
+ *		What tells a row from another: its unique column, and the inputs that
+ *		it came for.  NULL if it has no such value.
+ *
+ * What comes for two inputs makes a row of each.
+ */
+static char *
+key_of_row(const ApigouvScanState *state, const ApigouvTask *task,
+		   const ApigouvRow *row, int unique)
+{
+	const ApigouvRoute *route = task->sroute->route;
+	char	   *key = apigouv_tuple_text(state->tupler, row, unique);
+
+	for (int i = 0; key != NULL && i < state->options->table->ncolumns; i++)
+	{
+		if (route->sources[i].kind == APIGOUV_SOURCE_ECHO &&
+			task->echo[i] != NULL)
+			key = psprintf("%s\n%s", key, task->echo[i]);
+	}
+	return key;
+}
+
+/*
  * is_duplicate
  *		Was this row returned before, by another page or task?
  *
@@ -208,7 +231,7 @@ is_duplicate(ApigouvScanState *state, ApigouvTask *task,
 		state->seen = texthash_create("apigouv_fdw rows seen",
 									  sizeof(SeenEntry), 256,
 									  state->batch_cxt);
-	key = apigouv_tuple_text(state->tupler, row, column);
+	key = key_of_row(state, task, row, column);
 	if (key == NULL)
 		return false;
 	if (hash_search(state->seen, &key, HASH_FIND, NULL) != NULL)
