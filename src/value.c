@@ -29,6 +29,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "messages.h"
@@ -376,6 +377,25 @@ refuse_link(const ApigouvTarget *target, const char *text)
 }
 
 /*
+ * with_offset
+ *		A text for the input function of a type, which may be a domain: a time
+ *		with its offset, so that the session's time zone has no say.
+ *
+ * Whatever is no time in ISO 8601 stays as it is.
+ */
+static char *
+with_offset(Oid base_type, char *text)
+{
+	TimestampTz time;
+	bool		ok;
+
+	if (base_type != TIMESTAMPTZOID)
+		return text;
+	time = apigouv_value_time(text, &ok);
+	return ok ? pstrdup(timestamptz_to_str(time)) : text;
+}
+
+/*
  * apigouv_value_from_text
  *		A value of the target's type from its text in UTF-8.
  *
@@ -411,7 +431,8 @@ apigouv_value_from_text(const ApigouvTarget *target, char *utf8)
 			return integer_datum(target, text);
 		default:
 			return InputFunctionCall(unconstify(FmgrInfo *, &target->input),
-									 text, target->ioparam, target->typmod);
+									 with_offset(target->base_type, text),
+									 target->ioparam, target->typmod);
 	}
 }
 
@@ -840,6 +861,7 @@ apigouv_value_array(const ApigouvTarget *target, const ApigouvValue *array,
 	Datum	   *items;
 	bool	   *nulls;
 	int			lbound = 1;
+	Oid			base;
 
 	if (array->kind != APIGOUV_ARRAY || !OidIsValid(target->element))
 		ereport(ERROR,
@@ -853,15 +875,17 @@ apigouv_value_array(const ApigouvTarget *target, const ApigouvValue *array,
 		return PointerGetDatum(construct_empty_array(target->element));
 	items = palloc(sizeof(Datum) * n);
 	nulls = palloc(sizeof(bool) * n);
+	base = getBaseType(target->element);
 	for (int i = 0; i < n; i++)
 	{
 		nulls[i] = texts[i] == NULL;
 		items[i] = (Datum) 0;
 		if (texts[i] != NULL)
 			items[i] = InputFunctionCall(input,
-										 pg_any_to_server(texts[i],
-														  strlen(texts[i]),
-														  PG_UTF8),
+										 with_offset(base,
+													 pg_any_to_server(texts[i],
+																	  strlen(texts[i]),
+																	  PG_UTF8)),
 										 target->element_ioparam,
 										 target->typmod);
 	}

@@ -3,7 +3,8 @@
 # pg_regress cannot show it: the replies are ordered value by value.
 #
 # A domain's values always go through the input function, so it is the oracle;
-# of an array of texts, the row as it was sent is.
+# of times a text that the query casts, of an array of texts the row as it was
+# sent.
 use strict;
 use utf8;
 use warnings;
@@ -84,14 +85,15 @@ my $n = 0;
 for my $type (sort keys %cases)
 {
 	$n++;
-	run_sql($session, "CREATE DOMAIN d$n AS $type",
+	my $is_time = $type =~ /^timestamp/;
+	run_sql($session, "CREATE DOMAIN d$n AS @{[$is_time ? 'text' : $type]}",
 		map { "CREATE FOREIGN TABLE $_->[0]$n (id int, v $_->[1] OPTIONS (\"column\" 'slug'))"
 			  . " SERVER marche_inclusion OPTIONS (\"table\" 'structures')" } [ direct => $type ], [ oracle => "d$n" ]);
 	my ($same, $both) = (0, 0);
 	for my $value (@{ $cases{$type} })
 	{
 		order($value);
-		my ($ours, $theirs) = (outcome("direct$n", 'v'), outcome("oracle$n", 'v'));
+		my ($ours, $theirs) = (outcome("direct$n", 'v'), outcome("oracle$n", $is_time ? "v::$type" : 'v'));
 		my $shown = length $value > 60 ? substr($value, 0, 60) . '...' : $value;
 		my $iso_only = $type =~ /^(date|timestamp)/ && $ours !~ /^=/ && $theirs =~ /^=/;
 		my $whole = $type =~ /int/ && $ours =~ /^=/ && $theirs !~ /^=/ && $value =~ /[.e]/;
@@ -119,6 +121,35 @@ for my $value (@lists)
 	{
 		my $ours = outcome('lists', $column);
 		is($ours =~ /^=/ ? $ours : 'refused', $sent =~ /^=/ ? $sent : 'refused', "$value as a list of texts ($column)");
+	}
+}
+
+# ===================================================================
+# A time without offset is of Paris in every session, and for every type
+# ===================================================================
+run_sql($session, 'CREATE DOMAIN moment AS timestamptz', "SET DateStyle = 'SQL, MDY'",
+	'CREATE FOREIGN TABLE moments (id int, t timestamptz OPTIONS ("column" \'slug\'), m moment OPTIONS ("column" \'slug\'))'
+	  . ' SERVER marche_inclusion OPTIONS ("table" \'structures\')',
+	'CREATE FOREIGN TABLE lists_of (id int, t timestamptz[] OPTIONS ("column" \'slug\'), m moment[] OPTIONS ("column" \'slug\'))'
+	  . ' SERVER marche_inclusion OPTIONS ("table" \'structures\')');
+my @moments = ('2026-07-01T12:00:00', '2026-01-31', '2026-07-01 12:00:00.25+0530');
+my @seconds = (1782900000, 1769814000, 1782887400.25);
+for my $zone ('UTC', 'America/New_York', 'Asia/Kolkata')
+{
+	run_sql($session, "SET TimeZone = '$zone'");
+	for my $i (0 .. 2)
+	{
+		order(qq("$moments[$i]"));
+		for my $column ('t', 'm')
+		{
+			is(outcome('moments', "extract(epoch FROM $column)::float8"), "=$seconds[$i]\n", "$moments[$i] in $zone ($column)");
+		}
+	}
+	order('["' . join('","', @moments) . '"]');
+	for my $column ('t', 'm')
+	{
+		is(outcome('lists_of', "ARRAY(SELECT extract(epoch FROM x)::float8 FROM unnest($column) x)"),
+			'={' . join(',', @seconds) . "}\n", "a list of them in $zone ($column)");
 	}
 }
 
