@@ -122,11 +122,6 @@ ask(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
 	task->asked = lappend(task->asked, page->reply);
 	page->ours = *ring == APIGOUV_RING_SENT;
-	/* another scan asked it ahead, and has not waited for its slot either */
-	if (*ring == APIGOUV_RING_XACT &&
-		page->reply->transfer->state == APIGOUV_TRANSFER_ENDED &&
-		page->reply->transfer->failure == APIGOUV_FAILURE_QUOTA)
-		page->ahead = true;
 	count_ring(state, *ring);
 	if (lookup)
 		return true;
@@ -191,9 +186,10 @@ apigouv_ask_ahead(ApigouvScanState *state, ApigouvTask *task,
 	ApigouvRing ring;
 
 	*page = *wanted;
-	page->ahead = true;
 	if (!ask(state, task, page, false, &ring))
 		return false;
+	if (page->ours)
+		page->reply->ahead = true;
 	task->pages = lappend(task->pages, page);
 	return true;
 }

@@ -282,12 +282,12 @@ apigouv_prefetch_ended(ApigouvScanState *state, ApigouvTask *task,
 bool
 apigouv_prefetch_again(ApigouvScanState *state, ApigouvPage *page)
 {
-	const ApigouvReply *reply = page->reply;
+	ApigouvReply *reply = page->reply;
 
-	if (!page->ahead || reply->transfer->state != APIGOUV_TRANSFER_ENDED ||
+	if (!reply->ahead || reply->transfer->state != APIGOUV_TRANSFER_ENDED ||
 		reply->transfer->failure != APIGOUV_FAILURE_QUOTA)
 		return false;
-	page->ahead = false;
+	reply->ahead = false;
 	apigouv_http_wait_anew();
 	apigouv_cache_resend(page->reply, state->options, state->userid,
 						 apigouv_ask_secrets(state, reply->route),

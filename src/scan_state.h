@@ -61,8 +61,6 @@ typedef struct ApigouvPage
 	bool		begun;			/* its rows are being read */
 	bool		counted;		/* its transfer is in the counts */
 	bool		ours;			/* this scan sent it */
-	bool		ahead;			/* asked before this or another scan came to
-								 * it */
 	int			size;			/* rows asked for; 0 = not paged */
 	int			at;				/* offset, or page number from 1 */
 	int			skip;			/* rows that were returned already */

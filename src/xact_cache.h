@@ -69,6 +69,8 @@ typedef struct ApigouvReply
 	bool		is_lost;		/* that is not in memory, but for its ends */
 	bool		read_whole;		/* a scan has read it to its end */
 	bool		says_nothing;	/* an error's status that means "no row" */
+	bool		ahead;			/* asked before a scan came to it; until one
+								 * has sent it again for want of a slot */
 	uint32		reader;			/* ahead.c's, that asked for it; 0 = none */
 
 	bool		has_name;		/* may go to the cluster's files */
