@@ -22,6 +22,7 @@
 
 #include "utils/memutils.h"
 
+#include "ahead.h"
 #include "budget.h"
 #include "messages.h"
 #include "scan_state.h"
@@ -74,7 +75,7 @@ begin_task(ApigouvScanState *state, ApigouvTask *task)
 	else if (route->lookup.path != NULL && task->lookup.reply == NULL)
 	{
 		if (state->is_ahead && apigouv_budget_is_spent(state))
-			return;				/* likewise */
+			return;				/* the error is for the scan to raise */
 		apigouv_ask_page(state, task, &task->lookup, true);
 		task->state = APIGOUV_TASK_LOOKUP;
 	}
@@ -335,4 +336,34 @@ apigouv_advance_window(ApigouvScanState *state)
 			renew_ahead(state, task);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * apigouv_advance_move
+ *		Let the transfers move, as apigouv_http_pump does, and what waits for
+ *		them: the tasks of a scan, if any is given, and those begun ahead.
+ */
+void
+apigouv_advance_move(ApigouvScanState *state, int timeout_ms)
+{
+	apigouv_http_pump(timeout_ms);
+	apigouv_cache_trim();
+	if (state != NULL)
+		apigouv_advance_window(state);
+	apigouv_ahead_advance();
+}
+
+/* Nothing of a task is read any more, nor waited for by other sessions. */
+void
+apigouv_advance_leave(ApigouvTask *task)
+{
+	ListCell   *lc;
+
+	foreach(lc, task->asked)
+		apigouv_cache_land(lfirst(lc));
+
+	if (task->lookup.hold != NULL)
+		apigouv_cache_unpin(task->lookup.hold);
+	foreach(lc, task->pages)
+		apigouv_cache_unpin(((ApigouvPage *) lfirst(lc))->hold);
 }

@@ -14,8 +14,8 @@
  * goes at once.
  *
  * Lookups that feed a second request, and tokens to be renewed, go on while
- * their row waits for its turn: apigouv_ahead_advance, to be called by whoever
- * moves transfers.
+ * their row waits for its turn: apigouv_advance_move, which moves transfers,
+ * moves these as well.
  *
  *-------------------------------------------------------------------------
  */

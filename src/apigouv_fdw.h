@@ -70,6 +70,7 @@ extern ForeignScan *apigouvGetForeignPlan(PlannerInfo *root,
 										  ForeignPath *best_path, List *tlist,
 										  List *scan_clauses,
 										  Plan *outer_plan);
+extern bool apigouv_plan_is_ours(const RelOptInfo *rel);
 extern List *apigouv_plan_keys(const ForeignPath *path, Relids relids);
 extern double apigouv_plan_requests(const ForeignPath *path);
 extern Cost apigouv_plan_cost(const ForeignPath *path, double times,

@@ -49,7 +49,6 @@
 #include "storage/latch.h"
 #include "utils/guc.h"
 
-#include "ahead.h"
 #include "clock.h"
 #include "compat.h"
 #include "messages.h"
@@ -194,9 +193,7 @@ look_after(AppendState *append)
 {
 	int			i = -1;
 
-	apigouv_http_pump(0);
-	apigouv_cache_trim();
-	apigouv_ahead_advance();
+	apigouv_advance_move(NULL, 0);
 	while ((i = bms_next_member(append->as_valid_asyncplans, i)) >= 0)
 	{
 		AsyncRequest *areq = child_of(append, i);

@@ -20,7 +20,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "ahead.h"
 #include "messages.h"
 #include "pivot.h"
 #include "scan_state.h"
@@ -434,10 +433,7 @@ wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
 				state->would_block = true;
 				return false;
 			}
-			apigouv_http_pump(-1);
-			apigouv_cache_trim();
-			apigouv_advance_window(state);
-			apigouv_ahead_advance();
+			apigouv_advance_move(state, -1);
 		}
 	} while (apigouv_prefetch_again(state, page));
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
@@ -683,21 +679,6 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 	}
 }
 
-/* Nothing of a task is read any more, nor to be waited for. */
-static void
-leave_task(ApigouvTask *task)
-{
-	ListCell   *lc;
-
-	foreach(lc, task->asked)
-		apigouv_cache_land(lfirst(lc));
-
-	if (task->lookup.hold != NULL)
-		apigouv_cache_unpin(task->lookup.hold);
-	foreach(lc, task->pages)
-		apigouv_cache_unpin(((ApigouvPage *) lfirst(lc))->hold);
-}
-
 /*
  * apigouv_fetch_stop
  *		The scan ends, or begins anew, perhaps before its last row.
@@ -758,7 +739,7 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				given = give_made_row(state, task, slot);
 				break;
 			case APIGOUV_TASK_DONE:
-				leave_task(task);
+				apigouv_advance_leave(task);
 				state->current++;
 				if (state->may_stop_early)
 					state->window = Min(state->window * 2,

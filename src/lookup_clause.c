@@ -177,6 +177,28 @@ apigouv_lookup_is_pure(List *exprs)
 
 /* ---- rows of the outer side ---- */
 
+/*
+ * apigouv_lookup_children
+ *		The children that a plan node keeps elsewhere than at its sides.
+ */
+List *
+apigouv_lookup_children(const Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_Append:
+			return ((const Append *) plan)->appendplans;
+		case T_MergeAppend:
+			return ((const MergeAppend *) plan)->mergeplans;
+		case T_SubqueryScan:
+			return list_make1(((const SubqueryScan *) plan)->subplan);
+		case T_CustomScan:
+			return ((const CustomScan *) plan)->custom_plans;
+		default:
+			return NIL;
+	}
+}
+
 /* Could evaluating these raise an error, or do anything? */
 static bool
 may_act(List *exprs)
@@ -218,20 +240,11 @@ own_may_act(const PlannerGlobal * glob, Plan *plan)
 			return may_act(((Join *) plan)->joinqual);
 		case T_ValuesScan:
 			return may_act(((ValuesScan *) plan)->values_lists);
-		case T_SubqueryScan:
-			return apigouv_lookup_plan_may_act(glob,
-											   ((SubqueryScan *) plan)->subplan);
 		case T_CteScan:
 			return apigouv_lookup_plan_may_act(glob,
 											   cte_of(glob, plan));
-		case T_Append:
-			return any_may_act(glob, ((Append *) plan)->appendplans);
-		case T_MergeAppend:
-			return any_may_act(glob, ((MergeAppend *) plan)->mergeplans);
-		case T_CustomScan:
-			return any_may_act(glob, ((CustomScan *) plan)->custom_plans);
 		default:
-			return false;
+			return any_may_act(glob, apigouv_lookup_children(plan));
 	}
 }
 

@@ -53,6 +53,7 @@ typedef struct Lookup
 	List	   *keys;			/* of Expr: values that the outer side gives */
 	bool		any_key;		/* some are not known: of a subquery */
 	List	   *values;			/* of Expr: what all scans are asked by */
+	List	   *conditions;		/* of Expr: on the outer side alone */
 } Lookup;
 
 /* Does a path take values from a relation? */
@@ -67,8 +68,7 @@ static bool
 is_our_scan(const Path *path)
 {
 	return IsA(path, ForeignPath) && IS_SIMPLE_REL(path->parent) &&
-		path->parent->fdwroutine != NULL &&
-		path->parent->fdwroutine->GetForeignPaths == apigouvGetForeignPaths;
+		apigouv_plan_is_ours(path->parent);
 }
 
 /* The paths below one. */
@@ -198,8 +198,8 @@ enum PathItem
  *		The path of an outer side that reads ahead; costs what it reads.
  */
 static CustomPath *
-read_ahead_path(Path *outer, double keys, double requests, List *values,
-				List *conditions)
+read_ahead_path(Path *outer, double keys, double requests,
+				const Lookup *lookup)
 {
 	CustomPath *path = makeNode(CustomPath);
 
@@ -213,7 +213,7 @@ read_ahead_path(Path *outer, double keys, double requests, List *values,
 	path->custom_paths = list_make1(outer);
 	path->custom_private = list_make4(makeFloat(psprintf("%.0f", keys)),
 									  makeFloat(psprintf("%.0f", requests)),
-									  values, conditions);
+									  lookup->values, lookup->conditions);
 	path->methods = &path_methods;
 	return path;
 }
@@ -316,7 +316,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 	Relids		required =
 	calc_nestloop_required_outer(outerrel->relids, PATH_REQ_OUTER(outer),
 								 innerrel->relids, PATH_REQ_OUTER(inner));
-	double		keys = different_keys(root, lookup, outer->rows);
+	double		keys;
 	double		requests = 0;
 	Cost		first = 0;
 	Cost		rest = inner->total_cost;
@@ -331,6 +331,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 		apigouv_needs_own_join(extra, outer) ||
 		!is_worth_having(root, outerrel, inner, required, extra))
 		return;
+	keys = different_keys(root, lookup, outer->rows);
 	foreach(lc, lookup->scans)
 	{
 		Cost		one = apigouv_plan_cost(lfirst(lc), 1, 1);
@@ -341,10 +342,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 		all += apigouv_plan_cost(lfirst(lc), outer->rows, keys);
 	}
 	all += outer->rows * Max(rest, 0);
-	ahead = read_ahead_path(outer, keys, requests, lookup->values,
-							apigouv_lookup_conditions(joinrel, outerrel,
-													  jointype,
-													  extra->restrictlist));
+	ahead = read_ahead_path(outer, keys, requests, lookup);
 	initial_cost_nestloop(root, &workspace, jointype, &ahead->path, inner,
 						  extra);
 	join = create_nestloop_path(root, joinrel, jointype, &workspace, extra,
@@ -376,6 +374,8 @@ add_lookups(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 
 	if (!describe(inner, outerrel, innerrel, &lookup))
 		return;
+	lookup.conditions = apigouv_lookup_conditions(joinrel, outerrel, jointype,
+												  extra->restrictlist);
 	if (jointype == JOIN_UNIQUE_OUTER)
 	{
 		Path	   *unique = (Path *)

@@ -34,6 +34,7 @@ extern bool apigouv_lookup_may_fail(List *exprs);
 extern bool apigouv_lookup_is_pure(List *exprs);
 extern bool apigouv_lookup_plan_may_act(const PlannerGlobal * glob,
 										Plan *plan);
+extern List *apigouv_lookup_children(const Plan *plan);
 extern List *apigouv_lookup_conditions(RelOptInfo *joinrel,
 									   RelOptInfo *outerrel,
 									   JoinType jointype, List *restrictlist);

@@ -119,25 +119,6 @@ find_loop_in(List *plans, const Plan *outer)
 	return NULL;
 }
 
-/* The children that a plan node keeps in a list, and a lone one. */
-static List *
-listed_children(Plan *plan)
-{
-	switch (nodeTag(plan))
-	{
-		case T_Append:
-			return ((Append *) plan)->appendplans;
-		case T_MergeAppend:
-			return ((MergeAppend *) plan)->mergeplans;
-		case T_SubqueryScan:
-			return list_make1(((SubqueryScan *) plan)->subplan);
-		case T_CustomScan:
-			return ((CustomScan *) plan)->custom_plans;
-		default:
-			return NIL;
-	}
-}
-
 /*
  * find_loop
  *		The nested loop in a plan whose outer side is a given node, or NULL.
@@ -156,7 +137,7 @@ find_loop(Plan *plan, const Plan *outer)
 	if (loop == NULL)
 		loop = find_loop(plan->righttree, outer);
 	if (loop == NULL)
-		loop = find_loop_in(listed_children(plan), outer);
+		loop = find_loop_in(apigouv_lookup_children(plan), outer);
 	return loop;
 }
 
@@ -334,7 +315,7 @@ collect_scans(LookupState *state, Plan *plan, LookupWay way)
 		return;
 	if (!is_second(state, plan, plan->lefttree))
 		collect_scans(state, plan->lefttree, way);
-	foreach(lc, listed_children(plan))
+	foreach(lc, apigouv_lookup_children(plan))
 	{
 		if (!is_in_vain(state, plan, lfirst(lc), &way))
 			collect_scans(state, lfirst(lc), way);
@@ -496,8 +477,7 @@ read_ahead(LookupState *state)
 		if (state->reader.pending > 0 &&
 			monotonic_us() - moved_us > MOVE_EVERY_US)
 		{
-			apigouv_http_pump(0);
-			apigouv_ahead_advance();
+			apigouv_advance_move(NULL, 0);
 			moved_us = monotonic_us();
 		}
 	}

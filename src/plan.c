@@ -643,6 +643,14 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 	}
 }
 
+/* Is a relation one of our foreign tables? */
+bool
+apigouv_plan_is_ours(const RelOptInfo *rel)
+{
+	return rel->fdwroutine != NULL &&
+		rel->fdwroutine->GetForeignPaths == apigouvGetForeignPaths;
+}
+
 /* Is a node a value that a query above gives? */
 static bool
 has_outer_param(Node *node, void *unused)

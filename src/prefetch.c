@@ -35,7 +35,6 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "ahead.h"
 #include "budget.h"
 #include "clock.h"
 #include "scan_state.h"
@@ -329,9 +328,6 @@ apigouv_prefetch_serve(ApigouvScanState *state)
 	if (!apigouv_http_is_busy() || monotonic_us() - served_at < SERVE_US ||
 		has_enough(state))
 		return;
-	apigouv_http_pump(0);
-	apigouv_cache_trim();
-	apigouv_advance_window(state);
-	apigouv_ahead_advance();
+	apigouv_advance_move(state, 0);
 	served_at = monotonic_us();
 }

@@ -202,6 +202,8 @@ extern void apigouv_advance_refuse_body(ApigouvScanState *state,
 										ApigouvTask *task, ApigouvPage *page,
 										const char *why, size_t offset);
 extern void apigouv_advance_window(ApigouvScanState *state);
+extern void apigouv_advance_move(ApigouvScanState *state, int timeout_ms);
+extern void apigouv_advance_leave(ApigouvTask *task);
 
 /* fetch.c */
 extern bool apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot);

@@ -115,8 +115,7 @@ relation_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attnum,
 
 	if (previous_hook != NULL && previous_hook(root, rte, attnum, vardata))
 		return true;
-	if (vardata->rel == NULL || vardata->rel->fdwroutine == NULL ||
-		vardata->rel->fdwroutine->GetForeignPaths != apigouvGetForeignPaths ||
+	if (vardata->rel == NULL || !apigouv_plan_is_ours(vardata->rel) ||
 		vardata->rel->fdw_private == NULL)
 		return false;
 	info = vardata->rel->fdw_private;

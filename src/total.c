@@ -202,18 +202,6 @@ read_total(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	return total;
 }
 
-/* Nothing of a task is read any more, nor waited for by other sessions. */
-static void
-leave(ApigouvTask *task)
-{
-	ListCell   *lc;
-
-	foreach(lc, task->asked)
-		apigouv_cache_land(lfirst(lc));
-	foreach(lc, task->pages)
-		apigouv_cache_unpin(((ApigouvPage *) lfirst(lc))->hold);
-}
-
 /* Wait for a task's reply, and judge it; true when it holds rows. */
 static bool
 await(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
@@ -222,11 +210,7 @@ await(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page)
 	bool		rows;
 
 	while (page->reply->transfer->state != APIGOUV_TRANSFER_ENDED)
-	{
-		apigouv_http_pump(-1);
-		apigouv_cache_trim();
-		apigouv_advance_window(state);
-	}
+		apigouv_advance_move(state, -1);
 	apigouv_cache_pin(page->hold);
 	old = MemoryContextSwitchTo(state->batch_cxt);
 	rows = apigouv_advance_judge(state, task, page);
@@ -254,13 +238,13 @@ count_task(ApigouvScanState *state, ApigouvTask *task)
 		if (!await(state, task, page))
 			continue;			/* its state changed, or it is asked again */
 		total = read_total(state, task, page);
-		leave(task);
+		apigouv_advance_leave(task);
 		if (total == NO_TOTAL && !task->is_at_hand)
 			apigouv_page_forget(task);	/* nobody else has use for it */
 		task->state = APIGOUV_TASK_DONE;
 		return total;
 	}
-	leave(task);
+	apigouv_advance_leave(task);
 	/* a reply that says "none", unlike one that makes a row */
 	return task->state == APIGOUV_TASK_DONE ? 0 : NO_TOTAL;
 }

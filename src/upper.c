@@ -97,8 +97,7 @@ is_plain(PlannerInfo *root, RelOptInfo *input)
 	const		Query *parse = root->parse;
 
 	return input->reloptkind == RELOPT_BASEREL &&
-		input->rtekind == RTE_RELATION && input->fdwroutine != NULL &&
-		input->fdwroutine->GetForeignPaths == apigouvGetForeignPaths &&
+		input->rtekind == RTE_RELATION && apigouv_plan_is_ours(input) &&
 		input->fdw_private != NULL && !IS_DUMMY_REL(input) &&
 		!planner_rt_fetch(input->relid, root)->inh &&
 		bms_membership(root->all_baserels) == BMS_SINGLETON &&
