@@ -139,7 +139,7 @@ typedef struct CountedRequests
 	const ApigouvRoute *route;	/* one that makes such requests; NULL: none */
 	int64	   *of_limit;		/* beside the limits of the API; at the end
 								 * those without */
-}			CountedRequests;
+} CountedRequests;
 
 /* The least time that n requests of a route and one limit take. */
 static int64
@@ -161,7 +161,7 @@ least_us(ApigouvScanState *state, const ApigouvRoute *route, int limit,
  * counts: by ApigouvRouteAuth; all of them share the limit of the address.
  */
 static void
-check_duration(ApigouvScanState *state, const CountedRequests * counts,
+check_duration(ApigouvScanState *state, const CountedRequests *counts,
 			   int64 total)
 {
 	int			n = state->options->api->nlimits;

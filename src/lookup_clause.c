@@ -209,7 +209,7 @@ may_act(List *exprs)
 
 /* The same of plans in a list. */
 static bool
-any_may_act(const PlannerGlobal * glob, List *plans)
+any_may_act(const PlannerGlobal *glob, List *plans)
 {
 	ListCell   *lc;
 
@@ -223,14 +223,14 @@ any_may_act(const PlannerGlobal * glob, List *plans)
 
 /* The plan of the CTE that a node reads. */
 static Plan *
-cte_of(const PlannerGlobal * glob, const Plan *plan)
+cte_of(const PlannerGlobal *glob, const Plan *plan)
 {
 	return list_nth(glob->subplans, ((const CteScan *) plan)->ctePlanId - 1);
 }
 
 /* What only this kind of node evaluates, or has below it. */
 static bool
-own_may_act(const PlannerGlobal * glob, Plan *plan)
+own_may_act(const PlannerGlobal *glob, Plan *plan)
 {
 	switch (nodeTag(plan))
 	{
@@ -258,7 +258,7 @@ own_may_act(const PlannerGlobal * glob, Plan *plan)
  * or another server could raise.
  */
 bool
-apigouv_lookup_plan_may_act(const PlannerGlobal * glob, Plan *plan)
+apigouv_lookup_plan_may_act(const PlannerGlobal *glob, Plan *plan)
 {
 	if (plan == NULL)
 		return false;

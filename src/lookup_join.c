@@ -266,7 +266,7 @@ plan_lookup(PlannerInfo *root, RelOptInfo *rel, struct CustomPath *best_path,
  */
 static bool
 is_worth_having(PlannerInfo *root, RelOptInfo *outerrel, Path *inner,
-				Relids required, const JoinPathExtraData * extra)
+				Relids required, const JoinPathExtraData *extra)
 {
 	if (bms_is_empty(required))
 		return true;
@@ -293,7 +293,7 @@ cost_without(const RelOptInfo *joinrel, const Path *outer, const Path *inner,
 
 	foreach(lc, joinrel->pathlist)
 	{
-		const		NestPath *join = lfirst(lc);
+		const NestPath *join = lfirst(lc);
 		const Path *below;
 
 		if (!IsA(join, NestPath) || join->jpath.outerjoinpath != outer)
@@ -310,7 +310,7 @@ cost_without(const RelOptInfo *joinrel, const Path *outer, const Path *inner,
 /* Add the lookup join of an outer and an inner path. */
 static void
 add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
-		   RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData * extra,
+		   RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData *extra,
 		   Path *outer, Path *inner, const Lookup *lookup)
 {
 	Relids		required =
@@ -366,7 +366,7 @@ add_lookup(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
  */
 static void
 add_lookups(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
-			RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData * extra,
+			RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData *extra,
 			Path *inner)
 {
 	Lookup		lookup;
@@ -419,7 +419,7 @@ locks_rows(const PlannerInfo *root)
 static void
 join_pathlist(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
 			  RelOptInfo *innerrel, JoinType jointype,
-			  JoinPathExtraData * extra)
+			  JoinPathExtraData *extra)
 {
 	ListCell   *lc;
 

@@ -32,7 +32,7 @@ extern void apigouv_lookup_install(void);
 /* lookup_clause.c: what is evaluated ahead */
 extern bool apigouv_lookup_may_fail(List *exprs);
 extern bool apigouv_lookup_is_pure(List *exprs);
-extern bool apigouv_lookup_plan_may_act(const PlannerGlobal * glob,
+extern bool apigouv_lookup_plan_may_act(const PlannerGlobal *glob,
 										Plan *plan);
 extern List *apigouv_lookup_children(const Plan *plan);
 extern List *apigouv_lookup_conditions(RelOptInfo *joinrel,

@@ -101,7 +101,7 @@ typedef struct LookupState
 
 /* ---- the loop ---- */
 
-static NestLoop * find_loop(Plan *plan, const Plan *outer);
+static NestLoop *find_loop(Plan *plan, const Plan *outer);
 
 /* The same among several plans. */
 static NestLoop *
@@ -194,7 +194,7 @@ add_gate(const LookupState *state, const Result *result, LookupWay *way)
 
 /* Does each row of the loop choose among the children of an Append? */
 static bool
-is_pruned_by_row(const PartitionPruneInfo * info)
+is_pruned_by_row(const PartitionPruneInfo *info)
 {
 	ListCell   *lc;
 	ListCell   *lc2;
@@ -376,7 +376,7 @@ set_params(LookupState *state, TupleTableSlot *slot)
 
 	foreach(lc, state->params)
 	{
-		const		NestLoopParam *param = lfirst(lc);
+		const NestLoopParam *param = lfirst(lc);
 		ParamExecData *value = &values[param->paramno];
 
 		value->value = slot_getattr(slot, param->paramval->varattno,
@@ -522,7 +522,7 @@ forget_rows(LookupState *state)
 /* ---- callbacks ---- */
 
 static void
-begin_lookup(CustomScanState * node, EState *estate, int eflags)
+begin_lookup(CustomScanState *node, EState *estate, int eflags)
 {
 	LookupState *state = (LookupState *) node;
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
@@ -547,7 +547,7 @@ begin_lookup(CustomScanState * node, EState *estate, int eflags)
 
 /* The next row of the child; or an empty slot at the end. */
 static TupleTableSlot *
-exec_lookup(CustomScanState * node)
+exec_lookup(CustomScanState *node)
 {
 	LookupState *state = (LookupState *) node;
 	LookupRow  *row;
@@ -577,7 +577,7 @@ exec_lookup(CustomScanState * node)
 }
 
 static void
-rescan_lookup(CustomScanState * node)
+rescan_lookup(CustomScanState *node)
 {
 	LookupState *state = (LookupState *) node;
 	PlanState  *child = linitial(node->custom_ps);
@@ -593,7 +593,7 @@ rescan_lookup(CustomScanState * node)
 }
 
 static void
-end_lookup(CustomScanState * node)
+end_lookup(CustomScanState *node)
 {
 	LookupState *state = (LookupState *) node;
 
@@ -615,7 +615,7 @@ tables_of(const LookupState *state)
 }
 
 static void
-explain_lookup(CustomScanState * node, List *ancestors, ExplainState *es)
+explain_lookup(CustomScanState *node, List *ancestors, ExplainState *es)
 {
 	LookupState *state = (LookupState *) node;
 	const List *private = ((CustomScan *) node->ss.ps.plan)->custom_private;

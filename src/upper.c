@@ -94,7 +94,7 @@ counts_of(const PathTarget * target)
 static bool
 is_plain(PlannerInfo *root, RelOptInfo *input)
 {
-	const		Query *parse = root->parse;
+	const Query *parse = root->parse;
 
 	return input->reloptkind == RELOPT_BASEREL &&
 		input->rtekind == RTE_RELATION && apigouv_plan_is_ours(input) &&

@@ -28,9 +28,9 @@ typedef struct Walk
 	PlannerInfo *root;
 	const Path *sought;
 	ApigouvWanted found;
-}			Walk;
+} Walk;
 
-static bool find(Walk * walk, const Path *path, ApigouvWanted wanted);
+static bool find(Walk *walk, const Path *path, ApigouvWanted wanted);
 
 static const ApigouvWanted ALL = {true, 0};
 
@@ -47,7 +47,7 @@ number_of(PlannerInfo *root, Node *node)
 
 /* Below a LIMIT: its rows, and those that it passes over. */
 static bool
-find_below_limit(Walk * walk, const LimitPath * path, ApigouvWanted wanted)
+find_below_limit(Walk *walk, const LimitPath *path, ApigouvWanted wanted)
 {
 	double		count = path->limitCount == NULL ? -1
 	: number_of(walk->root, path->limitCount);
@@ -65,7 +65,7 @@ find_below_limit(Walk * walk, const LimitPath * path, ApigouvWanted wanted)
 
 /* Rows of its outer side that a join reads for so many of its own. */
 static ApigouvWanted
-of_outer(const JoinPath * path, ApigouvWanted wanted)
+of_outer(const JoinPath *path, ApigouvWanted wanted)
 {
 	double		per_row = path->outerjoinpath->rows / Max(path->path.rows, 1);
 
@@ -75,7 +75,7 @@ of_outer(const JoinPath * path, ApigouvWanted wanted)
 
 /* Below a join, each kind of which reads its sides in its own way. */
 static bool
-find_below_join(Walk * walk, const JoinPath * path, ApigouvWanted wanted)
+find_below_join(Walk *walk, const JoinPath *path, ApigouvWanted wanted)
 {
 	ApigouvWanted outer = of_outer(path, wanted);
 	ApigouvWanted inner = {wanted.all, 0};
@@ -104,7 +104,7 @@ find_below_join(Walk * walk, const JoinPath * path, ApigouvWanted wanted)
 
 /* Below any of several paths. */
 static bool
-find_below_any(Walk * walk, const List *paths, ApigouvWanted wanted)
+find_below_any(Walk *walk, const List *paths, ApigouvWanted wanted)
 {
 	ListCell   *lc;
 
@@ -122,7 +122,7 @@ find_below_any(Walk * walk, const List *paths, ApigouvWanted wanted)
  *		when wanted is what is wanted of that one.
  */
 static bool
-find(Walk * walk, const Path *path, ApigouvWanted wanted)
+find(Walk *walk, const Path *path, ApigouvWanted wanted)
 {
 	ApigouvWanted some = {wanted.all, 0};
 
@@ -187,7 +187,7 @@ find(Walk * walk, const Path *path, ApigouvWanted wanted)
  * nothing is known.
  */
 bool
-apigouv_wanted_of(PlannerInfo *root, const Path *path, ApigouvWanted * wanted)
+apigouv_wanted_of(PlannerInfo *root, const Path *path, ApigouvWanted *wanted)
 {
 	Walk		walk = {root, path, ALL};
 	const RelOptInfo *final = fetch_upper_rel(root, UPPERREL_FINAL, NULL);

@@ -15,9 +15,9 @@ typedef struct ApigouvWanted
 {
 	bool		all;			/* they read it to its end */
 	double		rows;			/* they may stop after so many; 0 = unknown */
-}			ApigouvWanted;
+} ApigouvWanted;
 
 extern bool apigouv_wanted_of(PlannerInfo *root, const Path *path,
-							  ApigouvWanted * wanted);
+							  ApigouvWanted *wanted);
 
 #endif							/* APIGOUV_WANTED_H */
