@@ -369,11 +369,11 @@ sub create_registry
 	  . "(SELECT $list, $element AS element FROM $rows ORDER BY md5($first)$all)"
 	  . " UNION ALL (SELECT $list, $element FROM $rows ORDER BY md5($first) LIMIT 3)"
 	  . ' UNION ALL SELECT ' . join(', ', map { "NULL::$columns->{$_}" } @columns) . ', NULL';
-	for my $odd ("''", "' '", "t.%s || ' '", 'upper(t.%s)', "left(t.%s, 8)")
+	for my $odd ("''", "' '", "t.COLUMN || ' '", 'upper(t.COLUMN)', 'left(t.COLUMN, 8)')
 	{
 		last if $table->{registry_rows};
 		$sql .= ' UNION ALL (SELECT ' . join(', ', map {
-				$columns->{$_} eq 'text' ? sprintf($odd, $_) : $_ } @columns)
+				$columns->{$_} eq 'text' ? $odd =~ s/COLUMN/$_/r : $_ } @columns)
 		  . ", NULL FROM $rows ORDER BY md5($first) LIMIT 1)";
 	}
 	my $result = $session->query("$sql) s;\nANALYZE copie.$name");
