@@ -171,7 +171,8 @@ keeps_its_size($session, sub {
 is(scalar(temporary_files()), 0, 'no file');
 
 # ===================================================================
-# A long reply leaves memory while its rows are read
+# A long reply may leave memory while its rows are read: all of it, or none
+# when it comes faster than it is read (long_replies.pl makes it wait)
 # ===================================================================
 $session->quit;
 $session = session($node);
@@ -183,9 +184,7 @@ my $right = $session->value("SELECT 100, sum(hashtext('row-' || i)), sum(hashtex
 faults({ times => -1, path => '/data_inclusion/*', status => 200, body => $long });
 run_sql($session, 'BEGIN');
 asks($session, $sums, 1, "$right\n", 'a reply of 15 MB: its rows');
-cmp_ok(temporary_bytes(), '>', 4 * 1024 * 1024, 'which leave memory meanwhile, well below cache_size');
-asks($session, $sums, 0, "$right\n", 'and come back');
-$written = temporary_bytes();
+asks($session, $sums, 0, "$right\n", 'again, wherever they are');
 run_sql($session, 'SET LOCAL apigouv_fdw.cache_size = 0');
 asks($session, $sums, 0, "$right\n", 'also when the rest follows into the file');
 asks($session, $sums, 0, "$right\n", 'and from there');
