@@ -126,6 +126,31 @@ REVOKE ALL ON FUNCTION apigouv_quota(), apigouv_quota_forget() FROM PUBLIC;
 GRANT SELECT ON apigouv_quota TO pg_monitor;
 GRANT EXECUTE ON FUNCTION apigouv_quota() TO pg_monitor;
 
+CREATE FUNCTION apigouv_tokens(
+	OUT server name,
+	OUT api text,
+	OUT user_name text,
+	OUT kind text,
+	OUT in_file boolean,
+	OUT ends_at timestamptz,
+	OUT days_left integer,
+	OUT scopes text[],
+	OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 20;
+
+COMMENT ON FUNCTION apigouv_tokens()
+	IS 'User mappings that the caller may know of, and what their tokens say';
+
+CREATE VIEW apigouv_tokens AS
+	SELECT * FROM apigouv_tokens();
+
+COMMENT ON VIEW apigouv_tokens
+	IS 'User mappings that the caller may know of, and what their tokens say';
+
+GRANT SELECT ON apigouv_tokens TO PUBLIC;
+
 CREATE FUNCTION apigouv_tables(
 	OUT api text,
 	OUT "table" text,

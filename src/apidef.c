@@ -708,6 +708,21 @@ apigouv_apidef_api(const char *name, bool missing_ok)
 	return api ? &api->api : NULL;
 }
 
+/*
+ * apigouv_apidef_is_file_error
+ *		Is an error of reading a definition about its file, and none of the
+ *		session's?
+ */
+bool
+apigouv_apidef_is_file_error(int code)
+{
+	return code == ERRCODE_CONFIG_FILE_ERROR ||
+		code == ERRCODE_INSUFFICIENT_PRIVILEGE ||
+		code == ERRCODE_WRONG_OBJECT_TYPE ||
+		ERRCODE_TO_CATEGORY(code) ==
+		ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR);
+}
+
 /* Position of a table among an API's, or -1. */
 static int
 find_table(const ApigouvApi *api, const char *name)

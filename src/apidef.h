@@ -486,6 +486,7 @@ typedef struct ApigouvMap ApigouvMap;
  * table and field on a definition that is wrong.
  */
 extern const ApigouvApi *apigouv_apidef_api(const char *name, bool missing_ok);
+extern bool apigouv_apidef_is_file_error(int code);
 extern const ApigouvTable *apigouv_apidef_table(const ApigouvApi *api,
 												const char *name,
 												bool missing_ok);

@@ -89,9 +89,7 @@ check_recipient(char **newval, void **extra, GucSource source)
 static bool
 check_person_token(char **newval, void **extra, GucSource source)
 {
-	const unsigned char *p = (const unsigned char *) *newval;
-
-	if (p == NULL || *p == '\0')
+	if (*newval == NULL || **newval == '\0')
 		return true;
 	if (source != PGC_S_SESSION)
 	{
@@ -101,9 +99,7 @@ check_person_token(char **newval, void **extra, GucSource source)
 		GUC_check_errhint("It is the token of one person: use SET LOCAL, or set_config() with a bind parameter, in the transaction that asks.");
 		return false;
 	}
-	while (*p > ' ' && *p < 0x7f)
-		p++;
-	if (*p == '\0' && strlen(*newval) <= APIGOUV_MAX_SECRET_BYTES)
+	if (apigouv_option_is_secret(*newval))
 		return true;
 	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
 	GUC_check_errmsg("invalid value for parameter \"%s\"",

@@ -35,10 +35,12 @@ apigouv_ask_secrets(ApigouvScanState *state, const ApigouvRoute *route)
 	if (*secrets == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
+		ApigouvSecrets *found = apigouv_option_secrets(state->options,
+													   route->auth,
+													   state->userid);
 
-		*secrets = apigouv_option_secrets(state->options, route->auth,
-										  state->userid);
-		apigouv_token_check(state->options, state->userid, *secrets);
+		apigouv_token_check(state->options, state->userid, found);
+		*secrets = found;
 		MemoryContextSwitchTo(old);
 	}
 	return *secrets;

@@ -42,6 +42,7 @@
 #include "kept.h"
 #include "messages.h"
 #include "shared_cache.h"
+#include "token_file.h"
 
 PG_FUNCTION_INFO_V1(apigouv_clear_cache);
 PG_FUNCTION_INFO_V1(apigouv_cache_ddl);
@@ -129,6 +130,15 @@ purge_mapping(HeapTuple tuple, Relation catalog, void *arg)
 	apigouv_option_credentials(options_of(tuple,
 										  Anum_pg_user_mapping_umoptions,
 										  catalog), &secrets);
+	if (secrets.token_file != NULL)
+	{
+		ApigouvTokenFile file;
+
+		apigouv_token_file_read(secrets.token_file, &file);
+		if (file.token == NULL)
+			return;				/* nobody knows what it has brought */
+		secrets.token = file.token;
+	}
 	if (apigouv_shared_tags(purge->options, &secrets,
 							purge->table ? purge->table : "", &tags))
 		purge->removed += apigouv_shared_purge(&tags, purge->table != NULL);

@@ -130,17 +130,6 @@ typedef struct Definition
 	char	   *error;			/* NULL when it was read */
 } Definition;
 
-/* Is this an error about a file, and none of the session's? */
-static bool
-is_about_a_file(int code)
-{
-	return code == ERRCODE_CONFIG_FILE_ERROR ||
-		code == ERRCODE_INSUFFICIENT_PRIVILEGE ||
-		code == ERRCODE_WRONG_OBJECT_TYPE ||
-		ERRCODE_TO_CATEGORY(code) ==
-		ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR);
-}
-
 /*
  * read_definition
  *		Read a definition in the current context; note why it cannot be.
@@ -166,7 +155,7 @@ read_definition(Definition *definition)
 	{
 		ErrorData  *error;
 
-		if (!is_about_a_file(geterrcode()))
+		if (!apigouv_apidef_is_file_error(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();

@@ -9,9 +9,10 @@
  * else in the extension compares an option's name.
  *
  * Secrets live in user mappings only, since pg_foreign_server is readable by
- * everybody.  An option that decides which host receives a token is for
- * superusers.  Secrets are read at execution, never at planning: the plan
- * cache does not watch user mappings.
+ * everybody, or in a file that a mapping names.  An option that decides which
+ * host receives a token is for superusers, and so is the name of a file, which
+ * is read with the server's rights.  Secrets are read at execution, never at
+ * planning: the plan cache does not watch user mappings.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,6 +32,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -38,6 +40,8 @@
 #include "limit.h"
 #include "messages.h"
 #include "option.h"
+#include "redact.h"
+#include "token_file.h"
 
 /* where an option may stand */
 #define ON_SERVER	0x01
@@ -54,7 +58,8 @@ typedef enum OptionKind
 	KIND_INTEGER,				/* min to max */
 	KIND_NUMBER,				/* min to max */
 	KIND_BOOLEAN,
-	KIND_SECRET
+	KIND_SECRET,
+	KIND_FILE					/* absolute path of a file of the server */
 } OptionKind;
 
 typedef struct OptionRow
@@ -96,6 +101,7 @@ static const OptionRow option_rows[] = {
 	{"async_capable", ON_SERVER | ON_TABLE, KIND_BOOLEAN, false, 0, 0, IN_OPTIONS(async_capable)},
 	{"column", ON_COLUMN, KIND_TEXT, false, 0, 0, NOWHERE},
 	{"token", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(token)},
+	{"token_file", ON_MAPPING, KIND_FILE, true, 0, 0, IN_SECRETS(token_file)},
 	{"client_id", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(client_id)},
 	{"client_secret", ON_MAPPING, KIND_SECRET, false, 0, 0, IN_SECRETS(client_secret)},
 };
@@ -201,18 +207,35 @@ check_url(const OptionRow *row, const char *value)
 						"The scheme must be https; http is accepted for a loopback address only.");
 }
 
+/*
+ * apigouv_option_is_secret
+ *		Can a text be a token or a client secret?
+ *
+ * No byte of it can end a header, and messages hide texts of that length.
+ */
+bool
+apigouv_option_is_secret(const char *text)
+{
+	size_t		len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+	{
+		if ((unsigned char) text[i] <= ' ' || (unsigned char) text[i] >= 0x7f)
+			return false;
+	}
+	return len > 0 && len <= APIGOUV_MAX_SECRET_BYTES;
+}
+
 /* Check a secret without ever repeating it in a message. */
 static void
 check_secret(const OptionRow *row, const char *value)
 {
-	for (const char *p = value; *p; p++)
-	{
-		if ((unsigned char) *p <= ' ' || (unsigned char) *p >= 0x7f)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid value for option \"%s\"", row->name),
-					 errhint("Secrets are printable ASCII characters without blanks.")));
-	}
+	if (!apigouv_option_is_secret(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\"", row->name),
+				 errhint("Secrets are at most %d printable ASCII characters without blanks.",
+						 APIGOUV_MAX_SECRET_BYTES)));
 }
 
 /*
@@ -275,6 +298,10 @@ check_value(const OptionRow *row, const char *value)
 		case KIND_SECRET:
 			check_secret(row, value);
 			break;
+		case KIND_FILE:
+			if (!is_absolute_path(value))
+				raise_bad_value(row, value, "Give the absolute path of a file of the server.");
+			break;
 	}
 }
 
@@ -285,6 +312,7 @@ check_together(int where, List *options)
 	const char *api_name = NULL;
 	const char *limits = NULL;
 	bool		has_token = false;
+	bool		has_file = false;
 	bool		has_id = false;
 	bool		has_secret = false;
 	ListCell   *lc;
@@ -294,9 +322,10 @@ check_together(int where, List *options)
 		DefElem    *def = lfirst_node(DefElem, lc);
 		const OptionRow *row = find_option(def->defname, where);
 
-		if (row->kind == KIND_SECRET)
+		if (where == ON_MAPPING)
 		{
 			has_token |= row->offset == IN_SECRETS(token);
+			has_file |= row->offset == IN_SECRETS(token_file);
 			has_id |= row->offset == IN_SECRETS(client_id);
 			has_secret |= row->offset == IN_SECRETS(client_secret);
 		}
@@ -322,10 +351,10 @@ check_together(int where, List *options)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("options \"client_id\" and \"client_secret\" go together")));
-	if (where == ON_MAPPING && has_token && has_id)
+	if (has_token + has_file + has_id > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-				 errmsg("a user mapping holds either \"token\" or \"client_id\" and \"client_secret\"")));
+				 errmsg("a user mapping holds either \"token\", or \"token_file\", or \"client_id\" and \"client_secret\"")));
 }
 
 /*
@@ -353,7 +382,9 @@ apigouv_fdw_validator(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to set option \"%s\"", row->name),
-					 errhint("Only a superuser may set an option that decides where tokens are sent.")));
+					 row->kind == KIND_FILE
+					 ? errhint("Only a superuser may name a file that the server reads.")
+					 : errhint("Only a superuser may set an option that decides where tokens are sent.")));
 		check_value(row, defGetString(def));
 	}
 	check_together(where, options);
@@ -392,6 +423,7 @@ store_options(List *options, int where, void *target)
 			case KIND_PROXY:
 			case KIND_SIRET:
 			case KIND_SECRET:
+			case KIND_FILE:
 				*(char **) field = pstrdup(defGetString(def));
 				break;
 		}
@@ -472,7 +504,10 @@ apigouv_option_address(List *server_options, ApigouvOptions *options)
 	return true;
 }
 
-/* The secrets that a user mapping's options hold, checked by nobody. */
+/*
+ * The secrets that a user mapping's options hold, checked by nobody; a file
+ * that they name is not read.
+ */
 void
 apigouv_option_credentials(List *mapping_options, ApigouvSecrets *secrets)
 {
@@ -632,16 +667,36 @@ raise_no_mapping(const ApigouvOptions *options, Oid userid)
 					 : "token '...'")));
 }
 
-/* Does a role, or PUBLIC, have a user mapping on a server? */
+/* Has a role a user mapping of its own on a server?  InvalidOid: PUBLIC. */
 static bool
 has_mapping(Oid serverid, Oid userid)
 {
 	return SearchSysCacheExists2(USERMAPPINGUSERSERVER,
 								 ObjectIdGetDatum(userid),
-								 ObjectIdGetDatum(serverid)) ||
-		SearchSysCacheExists2(USERMAPPINGUSERSERVER,
-							  ObjectIdGetDatum(InvalidOid),
-							  ObjectIdGetDatum(serverid));
+								 ObjectIdGetDatum(serverid));
+}
+
+/* Read the token from the file that a user mapping names. */
+static void
+read_token_file(const ApigouvOptions *options, Oid userid,
+				ApigouvSecrets *secrets)
+{
+	ApigouvTokenFile file;
+
+	apigouv_token_file_read(secrets->token_file, &file);
+	secrets->token = file.token;
+	if (file.token != NULL)
+		return;
+	errno = file.file_errno;
+	ereport(ERROR,
+			(file.file_errno != 0 ? errcode_for_file_access()
+			 : errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("could not read token file \"%s\": %s",
+					secrets->token_file, file.problem),
+			 errdetail("The user mapping of role \"%s\" on foreign server \"%s\" names it.  No request was made.",
+					   GetUserNameFromId(userid, false),
+					   options->server_name),
+			 errhint("It must hold the token alone, and be readable by the database user only: owned by it with permissions u=rw (0600) or less, or by root with u=rw,g=r (0640) or less.")));
 }
 
 /* The token that the session has for the person who is before it. */
@@ -668,7 +723,8 @@ session_secrets(const ApigouvOptions *options, ApigouvSecrets *secrets)
  *
  * A mapping is only read where one is needed.  Raises
  * ERRCODE_UNDEFINED_OBJECT when there is no mapping,
- * ERRCODE_FDW_OPTION_NAME_NOT_FOUND when it lacks what the API needs,
+ * ERRCODE_FDW_OPTION_NAME_NOT_FOUND when it lacks what the API needs, an error
+ * about a file that cannot be used,
  * ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION when the session lacks it.
  */
 ApigouvSecrets *
@@ -685,14 +741,22 @@ apigouv_option_secrets(const ApigouvOptions *options, ApigouvRouteAuth auth,
 		options->api->auth == APIGOUV_AUTH_NONE)
 		return secrets;
 	secrets->auth = options->api->auth;
-	if (!has_mapping(options->serverid, userid))
+
+	/*
+	 * In a transaction that holds all its locks, a statement may begin
+	 * without hearing that another session has changed a mapping.
+	 */
+	AcceptInvalidationMessages();
+	secrets->of_public = !has_mapping(options->serverid, userid);
+	if (secrets->of_public && !has_mapping(options->serverid, InvalidOid))
 		raise_no_mapping(options, userid);
 
 	mapping = GetUserMapping(userid, options->serverid);
 	secrets->umid = mapping->umid;
 	store_options(mapping->options, ON_MAPPING, secrets);
 
-	if (options->api->auth == APIGOUV_AUTH_BEARER && secrets->token == NULL)
+	if (options->api->auth == APIGOUV_AUTH_BEARER &&
+		secrets->token == NULL && secrets->token_file == NULL)
 		missing = "token";
 	if (options->api->auth == APIGOUV_AUTH_OAUTH2 &&
 		secrets->client_id == NULL)
@@ -703,6 +767,9 @@ apigouv_option_secrets(const ApigouvOptions *options, ApigouvRouteAuth auth,
 				 errmsg("user mapping of role \"%s\" on foreign server \"%s\" has no option \"%s\"",
 						GetUserNameFromId(userid, false),
 						options->server_name, missing)));
+	if (options->api->auth == APIGOUV_AUTH_BEARER &&
+		secrets->token_file != NULL)
+		read_token_file(options, userid, secrets);
 	return secrets;
 }
 

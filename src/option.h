@@ -54,7 +54,9 @@ typedef struct ApigouvSecrets
 	bool		of_session;		/* the token is the session's setting: it
 								 * stands for a person, not for the role */
 	Oid			umid;			/* InvalidOid: no mapping is needed */
-	char	   *token;
+	bool		of_public;		/* the mapping is that of PUBLIC */
+	char	   *token;			/* also when it comes from a file */
+	char	   *token_file;		/* absolute path */
 	char	   *client_id;
 	char	   *client_secret;
 } ApigouvSecrets;
@@ -71,6 +73,7 @@ extern bool apigouv_option_address(List *server_options,
 								   ApigouvOptions *options);
 extern void apigouv_option_credentials(List *mapping_options,
 									   ApigouvSecrets *secrets);
+extern bool apigouv_option_is_secret(const char *text);
 extern void apigouv_option_http(const ApigouvOptions *options, Oid userid,
 								ApigouvHttpSettings *settings);
 

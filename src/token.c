@@ -9,7 +9,11 @@
  * it used, so that several refusals of one token renew it once.
  *
  * A JWT is only read, never verified: the API does that.  What its claims
- * say (end, scopes) spares requests that would be refused.
+ * say (end, scopes) spares requests that would be refused, and lets a session
+ * warn of an end that is near, once for each token.
+ *
+ * Everything kept here is found by the credentials themselves: other ones, in
+ * the same user mapping, begin anew.
  *
  * Routes may be asked without any, or for a person whose token the session
  * has set: such a token is sent as it is, and nothing is read from it.
@@ -22,6 +26,7 @@
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -36,6 +41,9 @@
 
 /* Longest end of life accepted from a token endpoint, in seconds. */
 #define MAX_TOKEN_LIFE_S 86400
+
+/* How long before its end a token is warned about. */
+#define WARN_BEFORE_END (30 * USECS_PER_DAY)
 
 /* How long the scopes that the API told are believed, in seconds. */
 #define SCOPES_LIFE_S 600
@@ -62,6 +70,7 @@ typedef struct KnownScopes
 static MemoryContext token_cxt = NULL;
 static List *access_tokens = NIL;
 static List *known_scopes = NIL;
+static List *warned = NIL;		/* hashes of tokens, as uint64 * */
 static uint32 last_generation = 0;
 
 /* The context of what is kept about credentials. */
@@ -128,9 +137,95 @@ jwt_claims(const char *token)
 	return apigouv_json_parse(text, len, error, sizeof(error));
 }
 
+/* The texts of a JSON list, in the current context. */
+static List *
+texts_of(const ApigouvJson *list)
+{
+	List	   *texts = NIL;
+
+	for (size_t i = 0; i < apigouv_json_size(list); i++)
+	{
+		const char *text = apigouv_json_string(apigouv_json_at(list, i));
+
+		if (text != NULL)
+			texts = lappend(texts, pstrdup(text));
+	}
+	return texts;
+}
+
+/* The moment that a JWT's claims give as its end. */
+static TimestampTz
+end_of(const ApigouvJson *claims)
+{
+	double		end = apigouv_json_number(apigouv_json_get(claims, "exp"), 0);
+
+	/* some issuers write 0 for a token without end */
+	if (!(end > 0) || end >= (double) (END_TIMESTAMP / USECS_PER_SEC))
+		return DT_NOEND;
+	return time_t_to_timestamptz((pg_time_t) end);
+}
+
+/*
+ * apigouv_token_read
+ *		What a token says of itself, whatever the API makes of it.
+ *
+ * Results are in the current context.
+ */
+void
+apigouv_token_read(const char *token, ApigouvTokenFacts *facts)
+{
+	const ApigouvJson *claims = jwt_claims(token);
+	const ApigouvJson *scopes = apigouv_json_get(claims, "scopes");
+
+	facts->is_jwt = apigouv_json_kind(claims) == APIGOUV_JSON_OBJECT;
+	/* what an object's first two characters become in base64 */
+	facts->looks_like_jwt = strncmp(token, "eyJ", 3) == 0;
+	facts->ends_at = end_of(claims);
+	facts->has_scopes = apigouv_json_kind(scopes) == APIGOUV_JSON_ARRAY;
+	facts->scopes = facts->has_scopes ? texts_of(scopes) : NIL;
+}
+
+/* HINT: how to replace a token, for an error or a warning. */
+static int
+hint_renewal(const ApigouvOptions *options, Oid userid,
+			 const ApigouvSecrets *secrets)
+{
+	if (secrets->token_file != NULL)
+		return errhint("Ask for a new token, and put it into file \"%s\".",
+					   secrets->token_file);
+	return errhint("Ask for a new token, and set it with ALTER USER MAPPING FOR %s SERVER %s OPTIONS (SET token '...').",
+				   secrets->of_public ? "PUBLIC"
+				   : quote_identifier(GetUserNameFromId(userid, false)),
+				   quote_identifier(options->server_name));
+}
+
+/* Is this the first time that the session asks for a token? */
+static bool
+is_first_warning(const char *token)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) token,
+										   strlen(token), 0);
+	MemoryContext old;
+	uint64	   *copy;
+	ListCell   *lc;
+
+	foreach(lc, warned)
+	{
+		if (*(uint64 *) lfirst(lc) == hash)
+			return false;
+	}
+	old = MemoryContextSwitchTo(tokens_context());
+	copy = palloc(sizeof(uint64));
+	*copy = hash;
+	warned = lappend(warned, copy);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
 /*
  * apigouv_token_check
- *		Raise an error when a token says that it has ended.
+ *		Raise an error when a token says that it has ended; warn when it will
+ *		within 30 days, once per session.
  *
  * Once per scan, before its first request.
  */
@@ -138,26 +233,32 @@ void
 apigouv_token_check(const ApigouvOptions *options, Oid userid,
 					const ApigouvSecrets *secrets)
 {
-	TimestampTz ends_at;
-	int64		end;
+	ApigouvTokenFacts facts;
+	TimestampTz now = GetCurrentTimestamp();
 
 	if (secrets->auth != APIGOUV_AUTH_BEARER || secrets->of_session ||
 		!options->api->jwt)
 		return;
-	end = apigouv_json_integer(apigouv_json_get(jwt_claims(secrets->token),
-												"exp"), 0);
-	if (end <= 0)
-		return;
-	ends_at = time_t_to_timestamptz((pg_time_t) end);
-	if (ends_at > GetCurrentTimestamp())
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("token of role \"%s\" on foreign server \"%s\" has ended",
-					GetUserNameFromId(userid, false), options->server_name),
-			 errdetail("It ended at %s.  No request was made.",
-					   timestamptz_to_str(ends_at)),
-			 errhint("Ask for a new token, and set it with ALTER USER MAPPING.")));
+	apigouv_token_read(secrets->token, &facts);
+	if (facts.ends_at <= now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("token of role \"%s\" on foreign server \"%s\" has ended",
+						GetUserNameFromId(userid, false),
+						options->server_name),
+				 errdetail("It ended at %s.  No request was made.",
+						   timestamptz_to_str(facts.ends_at)),
+				 hint_renewal(options, userid, secrets)));
+	if (facts.ends_at - now <= WARN_BEFORE_END &&
+		is_first_warning(secrets->token))
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("token of role \"%s\" on foreign server \"%s\" ends soon",
+						GetUserNameFromId(userid, false),
+						options->server_name),
+				 errdetail("It ends at %s.",
+						   timestamptz_to_str(facts.ends_at)),
+				 hint_renewal(options, userid, secrets)));
 }
 
 /* What the retry hook must know, until the transfer has ended. */
@@ -358,6 +459,34 @@ find_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
 	return NULL;
 }
 
+/*
+ * Forget the access tokens that have ended: nothing else does when the
+ * credentials of a user mapping have changed.
+ */
+static void
+forget_ended_tokens(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, access_tokens)
+	{
+		AccessToken *token = lfirst(lc);
+
+		if (token->ends_at > now)
+			continue;
+		if (token->token != NULL)
+		{
+			explicit_bzero(token->token, strlen(token->token));
+			pfree(token->token);
+		}
+		pfree(token->token_url);
+		pfree(token->client_id);
+		pfree(token);
+		access_tokens = foreach_delete_current(access_tokens, lc);
+	}
+}
+
 /* Keep a place for the token of these credentials. */
 static AccessToken *
 add_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
@@ -365,6 +494,7 @@ add_token(const ApigouvOptions *options, const ApigouvSecrets *secrets)
 	MemoryContext old;
 	AccessToken *token;
 
+	forget_ended_tokens();
 	old = MemoryContextSwitchTo(tokens_context());
 	token = palloc0(sizeof(AccessToken));
 	token->identity = apigouv_token_identity(secrets);
@@ -432,22 +562,6 @@ apigouv_token_header(const ApigouvOptions *options, Oid userid,
 			return psprintf("Authorization: Bearer %s", token->token);
 	}
 	return NULL;
-}
-
-/* The texts of a JSON list, in the current context. */
-static List *
-texts_of(const ApigouvJson *list)
-{
-	List	   *texts = NIL;
-
-	for (size_t i = 0; i < apigouv_json_size(list); i++)
-	{
-		const char *text = apigouv_json_string(apigouv_json_at(list, i));
-
-		if (text != NULL)
-			texts = lappend(texts, pstrdup(text));
-	}
-	return texts;
 }
 
 /* Ask the API which scopes the token holds. */
@@ -536,17 +650,17 @@ apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 					 const ApigouvSecrets *secrets, bool may_ask,
 					 List **scopes)
 {
-	const ApigouvJson *list;
+	ApigouvTokenFacts facts;
 	const KnownScopes *known;
 
 	*scopes = NIL;
 	if (secrets->auth != APIGOUV_AUTH_BEARER || secrets->of_session ||
 		!options->api->jwt)
 		return false;
-	list = apigouv_json_get(jwt_claims(secrets->token), "scopes");
-	if (apigouv_json_kind(list) == APIGOUV_JSON_ARRAY)
+	apigouv_token_read(secrets->token, &facts);
+	if (facts.has_scopes)
 	{
-		*scopes = texts_of(list);
+		*scopes = facts.scopes;
 		return true;
 	}
 	if (options->api->scopes_path == NULL)

@@ -8,8 +8,21 @@
 #ifndef APIGOUV_TOKEN_H
 #define APIGOUV_TOKEN_H
 
+#include "datatype/timestamp.h"
+
 #include "option.h"
 
+/* What a token says of itself. */
+typedef struct ApigouvTokenFacts
+{
+	bool		is_jwt;
+	bool		looks_like_jwt; /* it begins as one */
+	TimestampTz ends_at;		/* DT_NOEND when it does not say */
+	bool		has_scopes;
+	List	   *scopes;			/* of char * */
+} ApigouvTokenFacts;
+
+extern void apigouv_token_read(const char *token, ApigouvTokenFacts *facts);
 extern char *apigouv_token_header(const ApigouvOptions *options, Oid userid,
 								  const ApigouvSecrets *secrets,
 								  uint32 stale_generation,
