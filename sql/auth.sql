@@ -118,6 +118,12 @@ SELECT count(*) FROM personnes.pings;
 SELECT statut FROM personnes.france_connect;
 SELECT statut FROM personnes.france_connect;
 \! $sent
+-- they are cleared with the server's
+SELECT apigouv_clear_cache('personnes', 'personnes.sources'), apigouv_clear_cache('personnes', 'personnes.pings');
+\! $personnes
+SELECT count(*) FROM personnes.pings;
+SELECT apigouv_clear_cache('personnes');
+\! $sent count
 ALTER FOREIGN TABLE personnes.france_connect OPTIONS (ADD cache_ttl_s '60');
 SELECT * FROM failure('SELECT statut FROM personnes.france_connect');
 ALTER FOREIGN TABLE personnes.france_connect OPTIONS (DROP cache_ttl_s);

@@ -266,7 +266,8 @@ SET ROLE regress_owner;
 SELECT message FROM failure('SELECT FROM marche_travail.marche_travail_activites WHERE code_rome = ''J1501''');
 SELECT server, kind, in_file, error FROM apigouv_tokens WHERE user_name = current_user ORDER BY 1;
 RESET ROLE;
--- nor does a plan, nor CREATE, nor DROP
+-- nor does a plan; what was kept is cleared as far as it can be found
+SELECT count(*) > 0 FROM plan('SELECT status FROM entreprise.entreprise_conformite_cotisations_msa WHERE siret = ''00000301200010''');
 DROP USER MAPPING FOR regress_owner SERVER marche_travail;
 SELECT apigouv_clear_cache('entreprise');
 

@@ -119,13 +119,23 @@ typedef struct Purge
 	int64		removed;
 } Purge;
 
+/* Purge what some credentials, or none, have brought. */
+static void
+purge_credentials(Purge *purge, const ApigouvSecrets *secrets)
+{
+	ApigouvTags tags;
+
+	if (apigouv_shared_tags(purge->options, secrets,
+							purge->table ? purge->table : "", &tags))
+		purge->removed += apigouv_shared_purge(&tags, purge->table != NULL);
+}
+
 /* A RowUser: what a user mapping's credentials have brought. */
 static void
 purge_mapping(HeapTuple tuple, Relation catalog, void *arg)
 {
 	Purge	   *purge = arg;
 	ApigouvSecrets secrets;
-	ApigouvTags tags;
 
 	apigouv_option_credentials(options_of(tuple,
 										  Anum_pg_user_mapping_umoptions,
@@ -139,9 +149,7 @@ purge_mapping(HeapTuple tuple, Relation catalog, void *arg)
 			return;				/* nobody knows what it has brought */
 		secrets.token = file.token;
 	}
-	if (apigouv_shared_tags(purge->options, &secrets,
-							purge->table ? purge->table : "", &tags))
-		purge->removed += apigouv_shared_purge(&tags, purge->table != NULL);
+	purge_credentials(purge, &secrets);
 }
 
 /*
@@ -180,21 +188,16 @@ purge_server_row(HeapTuple tuple, Relation catalog, void *arg)
 	Form_pg_foreign_server server = (Form_pg_foreign_server) GETSTRUCT(tuple);
 	ApigouvOptions options;
 	ApigouvSecrets nobody = {0};
-	ApigouvTags tags;
 
 	if (apigouv_option_is_foreign(server->srvfdw) ||
 		!find_address(options_of(tuple, Anum_pg_foreign_server_srvoptions,
 								 catalog), &options, purge))
 		return;
 	purge->options = &options;
+	/* also where the API has routes that need no token */
+	purge_credentials(purge, &nobody);
 	if (options.api->auth == APIGOUV_AUTH_NONE)
-	{
-		if (apigouv_shared_tags(&options, &nobody,
-								purge->table ? purge->table : "", &tags))
-			purge->removed += apigouv_shared_purge(&tags,
-												   purge->table != NULL);
 		return;
-	}
 	/* there is no index on the server alone */
 	for_each_row(UserMappingRelationId, InvalidOid,
 				 Anum_pg_user_mapping_umserver, purge->serverid,
