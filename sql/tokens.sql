@@ -213,64 +213,6 @@ EXECUTE soliguide;
 COMMIT;
 RESET plan_cache_mode;
 
--- ====================================================================
--- token_file: who may name a file, and which
--- ====================================================================
-\set VERBOSITY default
-ALTER USER MAPPING FOR CURRENT_USER SERVER entreprise OPTIONS (ADD token_file '/x'); -- ERROR
-CREATE USER MAPPING FOR regress_owner SERVER entreprise OPTIONS (client_id 'a', client_secret 'b', token_file '/x'); -- ERROR
-CREATE USER MAPPING FOR regress_owner SERVER entreprise OPTIONS (token_file 'x'); -- ERROR
-CREATE USER MAPPING FOR regress_owner SERVER entreprise OPTIONS (token_file ''); -- ERROR
-ALTER SERVER entreprise OPTIONS (ADD token_file '/x'); -- ERROR
-CREATE USER MAPPING FOR regress_owner SERVER entreprise OPTIONS (token_file '/nowhere/token');
-GRANT USAGE ON FOREIGN SERVER entreprise TO regress_owner;
-SET ROLE regress_owner;
-ALTER USER MAPPING FOR CURRENT_USER SERVER entreprise OPTIONS (SET token_file '/dev/null'); -- ERROR
-ALTER USER MAPPING FOR CURRENT_USER SERVER entreprise OPTIONS (ADD token 'abc'); -- ERROR
-CREATE USER MAPPING FOR CURRENT_USER SERVER marche_travail OPTIONS (token_file '/x'); -- ERROR
--- what pg_user_mappings shows it: the name
-SELECT umoptions FROM pg_user_mappings WHERE usename = current_user;
--- it may have a token of its own instead
-ALTER USER MAPPING FOR CURRENT_USER SERVER entreprise OPTIONS (DROP token_file, ADD token 'abc');
-RESET ROLE;
-
--- ====================================================================
--- token_file: files that do not serve; neither rows nor a request
--- ====================================================================
-CREATE FUNCTION outils.with_file(path text, OUT state text, OUT message text, OUT shown text) LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE format('DROP USER MAPPING IF EXISTS FOR regress_owner SERVER entreprise;
-		CREATE USER MAPPING FOR regress_owner SERVER entreprise OPTIONS (token_file %L)', path);
-	SET LOCAL ROLE regress_owner;
-	SELECT f.state, f.message INTO state, message
-		FROM outils.failure('SELECT FROM entreprise.entreprise_conformite_cotisations_msa WHERE siret = ''00000301200010''') AS f;
-	SELECT coalesce(error, kind) INTO shown FROM apigouv_tokens AS t WHERE t.user_name = current_user;
-	RESET ROLE;
-END
-$$;
-SELECT * FROM with_file('/nowhere/token');
-SELECT * FROM with_file('/etc/passwd/token');
-SELECT * FROM with_file('/etc');
-SELECT * FROM with_file('/dev/null');
-SELECT * FROM with_file('/dev/tty');
-SELECT * FROM with_file('/etc/passwd');
-SET ROLE regress_owner;
-SELECT detail, hint FROM failure(:'msa');
-RESET ROLE;
-\! $sent count
--- an API that wants no such token does not read it
-CREATE USER MAPPING FOR regress_owner SERVER marche_travail OPTIONS (token_file '/nowhere/token');
-GRANT USAGE ON SCHEMA marche_travail TO regress_owner;
-GRANT SELECT ON marche_travail.marche_travail_activites TO regress_owner;
-SET ROLE regress_owner;
-SELECT message FROM failure('SELECT FROM marche_travail.marche_travail_activites WHERE code_rome = ''J1501''');
-SELECT server, kind, in_file, error FROM apigouv_tokens WHERE user_name = current_user ORDER BY 1;
-RESET ROLE;
--- nor does a plan; what was kept is cleared as far as it can be found
-SELECT count(*) > 0 FROM plan('SELECT status FROM entreprise.entreprise_conformite_cotisations_msa WHERE siret = ''00000301200010''');
-DROP USER MAPPING FOR regress_owner SERVER marche_travail;
-SELECT apigouv_clear_cache('entreprise');
-
 DROP OWNED BY regress_agent, regress_other, regress_owners, regress_owner, regress_set_only, regress_monitor,
 	regress_colleague;
 DROP ROLE regress_agent, regress_other, regress_owners, regress_owner, regress_set_only, regress_monitor, regress_colleague;

@@ -357,6 +357,24 @@ run_sql($super, 'DROP USER MAPPING FOR agent SERVER entreprise');
 is($super->value('SELECT count(*) FROM apigouv_tokens WHERE user_name = \'agent\''), '0', 'a mapping whose file is gone can be dropped');
 
 # ===================================================================
+# A definition that cannot be read hides no other row
+# ===================================================================
+put($with);
+my $definitions = own_definitions($node);
+open(my $broken, '>', "$definitions/marche_inclusion.json") or die $!;
+print $broken '{';
+close $broken;
+unlink "$definitions/marche_travail.json";
+my $reader = session($node);
+is( $reader->value("SELECT string_agg(concat_ws(' ', server, api, kind, (error LIKE 'invalid API definition%marche_inclusion.json%')::text), ', ' ORDER BY server) FROM apigouv_tokens WHERE server <> 'marche_travail'"),
+	'data_inclusion data_inclusion jwt, entreprise entreprise jwt, marche_inclusion marche_inclusion true, particulier particulier jwt',
+	'broken: its error');
+is($reader->value("SELECT concat_ws('|', api, kind, error) FROM apigouv_tokens WHERE server = 'marche_travail'"),
+	'marche_travail|there is no such API definition', 'missing: its error');
+$node->append_conf('postgresql.conf', "apigouv_fdw.definition_dir = ''\n");
+$node->reload;
+
+# ===================================================================
 # A standby reads mappings and files as well
 # ===================================================================
 put($with);
