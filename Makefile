@@ -6,7 +6,7 @@ MODULE_big = apigouv_fdw
 OBJS = $(patsubst %,src/%.o, \
 	admit advance ahead analyze apidef apidef_column apidef_document \
 	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
-	async attempt attempt_failure binding budget cache_purge catalogue clock \
+	async attempt attempt_failure audit binding budget cache_purge catalogue clock \
 	comment cost ddl document explain failure fetch flight functions header \
 	http import json kept ledger limit lookup_clause lookup_join \
 	lookup_scan option origin page pivot plan plan_node prefetch qual quota \

@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 
 #include "ahead.h"
+#include "audit.h"
 #include "budget.h"
 #include "messages.h"
 #include "scan_state.h"
@@ -168,13 +169,15 @@ is_renewable(const ApigouvReply *reply)
 
 /* Ask for a page again, with a new access token. */
 static void
-renew_page(ApigouvScanState *state, ApigouvPage *page)
+renew_page(ApigouvScanState *state, const ApigouvTask *task, ApigouvPage *page)
 {
 	apigouv_advance_count(state, page);
 	page->counted = false;
 	apigouv_cache_renew(page->reply, state->options, state->userid,
 						apigouv_ask_secrets(state, page->reply->route),
 						&page->built);
+	apigouv_audit_page(state, task, page, page == &task->lookup,
+					   APIGOUV_RING_SENT);
 }
 
 /*
@@ -196,7 +199,7 @@ renew_ahead(ApigouvScanState *state, ApigouvTask *task)
 	apigouv_reply_judge(state->options->api, task->sroute->route,
 						page->reply->transfer, true, &judgement);
 	if (judgement.verdict == APIGOUV_REPLY_TOKEN)
-		renew_page(state, page);
+		renew_page(state, task, page);
 }
 
 /*
@@ -219,7 +222,7 @@ apigouv_advance_judge(ApigouvScanState *state, ApigouvTask *task,
 		return true;
 	if (task->judgement.verdict == APIGOUV_REPLY_TOKEN && is_renewable(reply))
 	{
-		renew_page(state, page);
+		renew_page(state, task, page);
 		return false;
 	}
 	apigouv_advance_count(state, page);

@@ -59,7 +59,7 @@ static const char *const api_members[] = {
 	"api", "title", "source", "base_url", "auth", "scopes_request", "headers",
 	"purpose", "limits", "ip_limit", "token_limit", "limit_headers",
 	"replies", "error_body", "empty_is_null", "request_cost", "latency_ms", "personal_data",
-	"fresh", "documents", "tables", NULL
+	"audit", "fresh", "documents", "tables", NULL
 };
 static const char *const auth_members[] = {
 	"scheme", "jwt", "token_url", "scope", "renew_before_s", NULL
@@ -610,6 +610,7 @@ build_api(const ApigouvField *file, void *arg)
 	api->latency_ms = apigouv_field_number(file, "latency_ms", 0,
 										   DEFAULT_LATENCY_MS);
 	api->personal_data = apigouv_field_boolean(file, "personal_data", false);
+	api->audit = apigouv_field_boolean(file, "audit", false);
 	apigouv_apidef_read_documents(file, result);
 	read_tables(file, api);
 	result->loaded = palloc0(api->ntables * sizeof(ApigouvTable *));

@@ -464,6 +464,7 @@ typedef struct ApigouvApi
 	double		request_cost;
 	double		latency_ms;
 	bool		personal_data;
+	bool		audit;			/* its terms demand that requests be noted */
 	int			nfresh;			/* headers that ask for what no cache of the
 								 * upstream has */
 	ApigouvHeader *fresh;

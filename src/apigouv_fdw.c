@@ -18,6 +18,7 @@
 #include "utils/plancache.h"
 
 #include "apigouv_fdw.h"
+#include "audit.h"
 #include "budget.h"
 #include "compat.h"
 #include "ledger.h"
@@ -42,6 +43,15 @@ int			apigouv_on_failure = APIGOUV_ON_FAILURE_ERROR;
 int			apigouv_cache_size = 48 * 1024;
 int			apigouv_keep_after_error_s = 60;
 int			apigouv_shared_cache_size = 256 * 1024;
+
+int			apigouv_audit = APIGOUV_AUDIT_AUTO;
+
+static const struct config_enum_entry audit_values[] = {
+	{"auto", APIGOUV_AUDIT_AUTO, false},
+	{"on", APIGOUV_AUDIT_ON, false},
+	{"off", APIGOUV_AUDIT_OFF, false},
+	{NULL, 0, false}
+};
 
 static const struct config_enum_entry on_failure_values[] = {
 	{"error", APIGOUV_ON_FAILURE_ERROR, false},
@@ -136,6 +146,11 @@ define_purpose(void)
 							   "Wins over the server's option \"recipient\".",
 							   &apigouv_recipient, "", PGC_SUSET, 0,
 							   check_recipient, NULL, NULL);
+	DefineCustomEnumVariable("apigouv_fdw.audit",
+							 "Writes who asks what, and why, to the server log.",
+							 "\"auto\" does for the APIs whose terms demand it.",
+							 &apigouv_audit, APIGOUV_AUDIT_AUTO, audit_values,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	/* not GUC_NO_RESET_ALL: a pool's DISCARD ALL must clear it */
 	DefineCustomStringVariable("apigouv_fdw.france_connect_token",
 							   "FranceConnect access token of the person concerned, for tables that need one.",

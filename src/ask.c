@@ -16,6 +16,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "audit.h"
 #include "budget.h"
 #include "messages.h"
 #include "scan_state.h"
@@ -35,10 +36,11 @@ apigouv_ask_secrets(ApigouvScanState *state, const ApigouvRoute *route)
 	if (*secrets == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->scan_cxt);
-		ApigouvSecrets *found = apigouv_option_secrets(state->options,
-													   route->auth,
-													   state->userid);
+		ApigouvSecrets *found;
 
+		apigouv_audit_check(state->options);
+		found = apigouv_option_secrets(state->options, route->auth,
+									   state->userid);
 		apigouv_token_check(state->options, state->userid, found);
 		*secrets = found;
 		MemoryContextSwitchTo(old);
@@ -104,6 +106,7 @@ ask(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 {
 	ApigouvRead read = {0};
 
+	apigouv_audit_check(state->options);
 	/* what a LIMIT leaves of a list in pages is not kept */
 	read.to_its_end = lookup || !state->may_stop_early ||
 		task->sroute->route->paging.style == APIGOUV_PAGING_NONE;
@@ -124,6 +127,7 @@ ask(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	page->hold = apigouv_cache_hold(page->reply, state->batch_cxt);
 	task->asked = lappend(task->asked, page->reply);
 	page->ours = *ring == APIGOUV_RING_SENT;
+	apigouv_audit_page(state, task, page, lookup, *ring);
 	count_ring(state, *ring);
 	if (lookup)
 		return true;

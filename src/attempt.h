@@ -37,6 +37,8 @@ typedef struct ApigouvTransferPrivate
 	uint64		number;			/* order of start */
 	ApigouvRetryHook hook;
 	void	   *hook_arg;
+	const ApigouvWatch *watch;	/* NULL: nobody, or told of the end */
+	void	   *watch_arg;
 	int64		not_before;		/* no attempt earlier; us, monotonic */
 	bool		exposed;		/* bytes of the reply went to the caller */
 

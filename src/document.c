@@ -39,6 +39,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "audit.h"
 #include "budget.h"
 #include "compat.h"
 #include "json.h"
@@ -466,7 +467,9 @@ start(const Call *call, const Link *link, RetryRule *rule)
 	ApigouvHttpRequest request = {0};
 	ApigouvLimitHeaders names = {0};
 	ApigouvQuotaLimits limits;
+	ApigouvTransfer *transfer;
 
+	apigouv_audit_check(options);
 	secrets = apigouv_option_secrets(options, host->token
 									 ? APIGOUV_ROUTE_AUTH_API
 									 : APIGOUV_ROUTE_AUTH_NONE,
@@ -491,8 +494,11 @@ start(const Call *call, const Link *link, RetryRule *rule)
 	apigouv_option_http(options, call->userid, &settings);
 	settings.response_max_bytes = most_bytes(options);
 	(*call->made)++;
-	return apigouv_http_start(&settings, &request, &names, retry_document,
-							  rule);
+	transfer = apigouv_http_start(&settings, &request, &names, retry_document,
+								  rule);
+	apigouv_audit_document(transfer, options, call->userid, &host->route,
+						   link->url);
+	return transfer;
 }
 
 /*

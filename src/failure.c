@@ -81,8 +81,8 @@ explain_key(void *arg)
 }
 
 /* Is a parameter's value part of what tells a task's key? */
-static bool
-is_of_key(const ApigouvParam *param)
+bool
+apigouv_failure_is_of_key(const ApigouvParam *param)
 {
 	return param->column >= 0 && param->purpose == APIGOUV_PURPOSE_NONE;
 }
@@ -96,15 +96,22 @@ key_values(const ApigouvTask *task)
 
 	for (int i = 0; i < route->nparams; i++)
 	{
-		if (is_of_key(&route->params[i]))
+		if (apigouv_failure_is_of_key(&route->params[i]))
 			values = list_concat(values, task->wires[i]);
 	}
 	return values;
 }
 
+/* Does a task ask with values? */
+bool
+apigouv_failure_has_key(const ApigouvTask *task)
+{
+	return key_values(task) != NIL;
+}
+
 /* The hash of a task's key, NULL when it has none. */
-static char *
-hash_of_key(const ApigouvTask *task)
+char *
+apigouv_failure_hash(const ApigouvTask *task)
 {
 	List	   *values = key_values(task);
 	const char **texts = palloc(sizeof(char *) *
@@ -173,7 +180,7 @@ begin_error(const ApigouvScanState *state, ApigouvTask *task,
 	context->hash = NULL;
 	if (task->sroute->route->is_personal)
 	{
-		context->hash = hash_of_key(task);
+		context->hash = apigouv_failure_hash(task);
 		silence(task);
 	}
 	error_context_stack = &context->callback;

@@ -417,8 +417,8 @@ end_page(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
  * then says so to whoever asked for a row.
  */
 static bool
-wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
-		 bool streaming)
+wait_for(ApigouvScanState *state, const ApigouvTask *task, ApigouvPage *page,
+		 size_t seen, bool streaming)
 {
 	const ApigouvReply *reply = page->reply;
 
@@ -435,7 +435,7 @@ wait_for(ApigouvScanState *state, ApigouvPage *page, size_t seen,
 			}
 			apigouv_advance_move(state, -1);
 		}
-	} while (apigouv_prefetch_again(state, page));
+	} while (apigouv_prefetch_again(state, task, page));
 	if (reply->transfer->state != APIGOUV_TRANSFER_ENDED)
 		apigouv_http_wait(reply->transfer, seen);
 	return true;
@@ -606,7 +606,8 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 
 	if (task->stream == NULL)
 	{
-		if (!wait_for(state, page, stream_from(state, task, reader), true))
+		if (!wait_for(state, task, page, stream_from(state, task, reader),
+					  true))
 			return false;
 		apigouv_cache_pin(page->hold);
 		transfer = page->reply->transfer;
@@ -658,13 +659,13 @@ read_page(ApigouvScanState *state, ApigouvTask *task, TupleTableSlot *slot)
 					return true;
 				break;
 			case APIGOUV_ROW_MORE:
-				if (!wait_for(state, page, transfer->body_len, true))
+				if (!wait_for(state, task, page, transfer->body_len, true))
 					return false;
 				break;
 			case APIGOUV_ROW_END:
 				if (!complete)
 				{
-					if (!wait_for(state, page, SIZE_MAX, false))
+					if (!wait_for(state, task, page, SIZE_MAX, false))
 						return false;
 					break;
 				}
@@ -728,7 +729,7 @@ next_row(ApigouvScanState *state, TupleTableSlot *slot)
 				apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_LOOKUP:
-				if (wait_for(state, &task->lookup, SIZE_MAX, false))
+				if (wait_for(state, task, &task->lookup, SIZE_MAX, false))
 					apigouv_advance_window(state);
 				break;
 			case APIGOUV_TASK_READING:

@@ -236,6 +236,18 @@ leave_slot(ApigouvTransferPrivate *private)
 	nrunning--;
 }
 
+/* Tell who watches a transfer, once, that it is over. */
+static void
+tell_end(ApigouvTransfer *transfer, bool cancelled)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	const ApigouvWatch *watch = private->watch;
+
+	private->watch = NULL;
+	if (watch != NULL)
+		watch->ended(transfer, cancelled, private->watch_arg);
+}
+
 /* A transfer that is in no list of work any more has its result. */
 static void
 end_transfer(ApigouvTransfer *transfer)
@@ -247,6 +259,7 @@ end_transfer(ApigouvTransfer *transfer)
 	apigouv_attempt_free_request(private);
 	leave_pool(private->pool);
 	private->pool = NULL;
+	tell_end(transfer, false);
 }
 
 /*
@@ -276,6 +289,7 @@ end_attempt(ApigouvTransfer *transfer)
 	transfer->ended_at = GetCurrentTimestamp();
 
 	if (transfer->failure != APIGOUV_FAILURE_LEDGER &&
+		transfer->failure != APIGOUV_FAILURE_AUDIT &&
 		private->hook != NULL && !private->exposed &&
 		private->hook(transfer, private->hook_arg, &delay_ms))
 	{
@@ -298,6 +312,19 @@ end_queued(ApigouvTransfer *transfer)
 	end_transfer(transfer);
 }
 
+/* Does who watches a transfer let it be sent?  If not, that is its failure. */
+static bool
+watch_allows(ApigouvTransfer *transfer)
+{
+	const ApigouvTransferPrivate *private = transfer->private;
+
+	if (private->watch == NULL ||
+		private->watch->begins(transfer, private->watch_arg))
+		return true;
+	transfer->failure = APIGOUV_FAILURE_AUDIT;
+	return false;
+}
+
 static void
 begin_attempt(ApigouvTransfer *transfer)
 {
@@ -314,7 +341,7 @@ begin_attempt(ApigouvTransfer *transfer)
 	private->expires = attention_us(monotonic_us()) +
 		(int64) private->settings.timeout_ms * 1000;
 	next_expiry = Min(next_expiry, private->expires);
-	if (!apigouv_attempt_begin(transfer))
+	if (!watch_allows(transfer) || !apigouv_attempt_begin(transfer))
 		end_attempt(transfer);
 }
 
@@ -635,12 +662,21 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 	return &private->public;
 }
 
+void
+apigouv_http_watch(ApigouvTransfer *transfer, const ApigouvWatch *watch,
+				   void *arg)
+{
+	transfer->private->watch = watch;
+	transfer->private->watch_arg = arg;
+}
+
 /* Cancel a transfer that has not ended, and free it.  Never raises. */
 static void
 discard(ApigouvTransfer *transfer)
 {
 	ApigouvTransferPrivate *private = transfer->private;
 
+	tell_end(transfer, true);
 	if (transfer->state == APIGOUV_TRANSFER_RUNNING)
 	{
 		apigouv_attempt_cancel(transfer);

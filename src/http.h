@@ -55,6 +55,7 @@ typedef enum ApigouvFailure
 	APIGOUV_FAILURE_MEMORY,
 	APIGOUV_FAILURE_QUOTA,		/* no slot within quota_wait_ms; not sent */
 	APIGOUV_FAILURE_LEDGER,		/* the ledger cannot be used; not sent */
+	APIGOUV_FAILURE_AUDIT,		/* who watches it forbade it; not sent */
 	APIGOUV_FAILURE_OTHER
 } ApigouvFailure;
 
@@ -135,6 +136,22 @@ extern ApigouvTransfer *apigouv_http_start(const ApigouvHttpSettings *settings,
 										   const ApigouvLimitHeaders *limit_headers,
 										   ApigouvRetryHook hook,
 										   void *hook_arg);
+
+/*
+ * Who is told that the first attempt of a transfer is about to be made, and
+ * forbids it by false; and, once in any case, that the transfer has ended, or
+ * is cancelled.  Called outside libcurl; must not raise.
+ */
+typedef struct ApigouvWatch
+{
+	bool		(*begins) (const ApigouvTransfer *transfer, void *arg);
+	void		(*ended) (const ApigouvTransfer *transfer, bool cancelled,
+						  void *arg);
+} ApigouvWatch;
+
+/* Let a transfer that was just started be watched. */
+extern void apigouv_http_watch(ApigouvTransfer *transfer,
+							   const ApigouvWatch *watch, void *arg);
 
 /*
  * The upstream has refused an attempt for its rate: nobody of the cluster

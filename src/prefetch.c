@@ -35,6 +35,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "audit.h"
 #include "budget.h"
 #include "clock.h"
 #include "scan_state.h"
@@ -279,7 +280,8 @@ apigouv_prefetch_ended(ApigouvScanState *state, ApigouvTask *task,
  * Nobody has waited for it until now.
  */
 bool
-apigouv_prefetch_again(ApigouvScanState *state, ApigouvPage *page)
+apigouv_prefetch_again(ApigouvScanState *state, const ApigouvTask *task,
+					   ApigouvPage *page)
 {
 	ApigouvReply *reply = page->reply;
 
@@ -291,6 +293,7 @@ apigouv_prefetch_again(ApigouvScanState *state, ApigouvPage *page)
 	apigouv_cache_resend(page->reply, state->options, state->userid,
 						 apigouv_ask_secrets(state, reply->route),
 						 &page->built);
+	apigouv_audit_page(state, task, page, false, APIGOUV_RING_SENT);
 	return true;
 }
 

@@ -46,9 +46,10 @@
 #define is_connection_failure(failure) \
 	((failure) == APIGOUV_FAILURE_CONNECT || (failure) == APIGOUV_FAILURE_LOST)
 
-/* Requests that the quota ledger did not let go. */
+/* Requests that the quota ledger, or their audit, did not let go. */
 #define is_refused_here(failure) \
-	((failure) == APIGOUV_FAILURE_QUOTA || (failure) == APIGOUV_FAILURE_LEDGER)
+	((failure) == APIGOUV_FAILURE_QUOTA || \
+	 (failure) == APIGOUV_FAILURE_LEDGER || (failure) == APIGOUV_FAILURE_AUDIT)
 
 /* First text among some paths of a document, copied into buf. */
 static void
@@ -362,7 +363,7 @@ as_sentence(const char *text)
 
 /*
  * raise_refused_here
- *		Raise the error of a request that the quota ledger did not let go.
+ *		Raise the error of a request that was not let go from here.
  *
  * DETAIL ends with the moment from which a slot can be expected, in a form
  * for programs.
@@ -376,6 +377,12 @@ raise_refused_here(const ApigouvOptions *options,
 	pg_time_t	moment = time(NULL) + seconds;
 	char		retry_at[32];
 
+	if (transfer->failure == APIGOUV_FAILURE_AUDIT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("could not send a request to foreign server \"%s\": its audit line could not be written to the server log",
+						options->server_name),
+				 errdetail("The request was not made.")));
 	if (transfer->failure == APIGOUV_FAILURE_LEDGER)
 		ereport(ERROR,
 				(errcode(ERRCODE_IO_ERROR),

@@ -215,8 +215,14 @@ extern void apigouv_prefetch_look(ApigouvScanState *state, ApigouvTask *task,
 extern void apigouv_prefetch_ended(ApigouvScanState *state, ApigouvTask *task,
 								   const ApigouvPage *page);
 extern bool apigouv_prefetch_again(ApigouvScanState *state,
+								   const ApigouvTask *task,
 								   ApigouvPage *page);
 extern void apigouv_prefetch_serve(ApigouvScanState *state);
+
+/* failure.c: what tells a task's key, and its hash */
+extern bool apigouv_failure_is_of_key(const ApigouvParam *param);
+extern bool apigouv_failure_has_key(const ApigouvTask *task);
+extern char *apigouv_failure_hash(const ApigouvTask *task);
 
 /* failure.c; each raises an error */
 extern void apigouv_failure_raise(const ApigouvScanState *state,

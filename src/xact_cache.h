@@ -73,6 +73,10 @@ typedef struct ApigouvReply
 								 * has sent it again for want of a slot */
 	uint32		reader;			/* ahead.c's, that asked for it; 0 = none */
 
+	TimestampTz noted_in;		/* audit.c's: statement that last had a line */
+	Oid			noted_for;		/* ... for this role */
+	Oid			noted_of;		/* ... and foreign table */
+
 	bool		has_name;		/* may go to the cluster's files */
 	bool		is_shared;		/* stands in them as the first of its set */
 	bool		claimed;		/* other sessions wait for it (flight.c) */
