@@ -6,14 +6,13 @@ MODULE_big = apigouv_fdw
 OBJS = $(patsubst %,src/%.o, \
 	admit advance ahead analyze apidef apidef_column apidef_document \
 	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
-	async attempt attempt_failure audit binding budget cache_purge catalogue clock \
-	comment cost ddl document explain failure fetch flight functions header \
-	http import json kept ledger limit lookup_clause lookup_join \
+	async attempt attempt_failure audit binding budget cache_purge catalogue \
+	clock comment cost ddl document explain failure fetch flight functions \
+	header http import json kept ledger limit lookup_clause lookup_join \
 	lookup_scan option origin page pivot plan plan_node prefetch qual quota \
 	quota_view redact reply reply_body request route rowstream rowvalue scan \
-	shared_cache shared_name spill \
-	stats steps task token token_file token_view total tuple unnest upper \
-	url value wanted xact_cache)
+	setting shared_cache shared_name spill stats steps task token token_file \
+	token_view total tuple unnest upper url value wanted xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md
@@ -23,8 +22,8 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	quals_casts prepared region routes auth key_types personal personal_conditions union \
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
-	travail_caracteristiques travail_listes entreprise lookup_join lookup_ahead crossover count analyze \
-	limit_hints tokens token_files
+	travail_caracteristiques travail_listes entreprise lookup_join lookup_ahead crossover count \
+	analyze limit_hints tokens token_files
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'
