@@ -15,7 +15,7 @@ OBJS = $(patsubst %,src/%.o, \
 	token_view total tuple unnest upper url value wanted xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
-DOCS = doc/reference.md
+DOCS = doc/reference.md doc/audit.md
 
 # REGRESS is listed by hand: sql/ also holds the install scripts
 REGRESS = options import definitions functions quals quals_arrays quals_local quals_keys \

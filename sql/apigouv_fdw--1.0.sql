@@ -151,6 +151,16 @@ COMMENT ON VIEW apigouv_tokens
 
 GRANT SELECT ON apigouv_tokens TO PUBLIC;
 
+CREATE FUNCTION apigouv_key_hash(VARIADIC "values" text[])
+RETURNS text
+AS 'MODULE_PATHNAME', 'apigouv_key_hash'
+LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION apigouv_key_hash(text[])
+	IS 'Hash by which the audit and errors tell a key that is personal data, or a link';
+
+REVOKE ALL ON FUNCTION apigouv_key_hash(text[]) FROM PUBLIC;
+
 CREATE FUNCTION apigouv_tables(
 	OUT api text,
 	OUT "table" text,

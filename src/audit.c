@@ -37,12 +37,15 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "common/string.h"
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/syslogger.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -53,6 +56,8 @@
 #include "audit.h"
 #include "messages.h"
 #include "redact.h"
+
+PG_FUNCTION_INFO_V1(apigouv_key_hash);
 
 /* What an entry of the log begins with. */
 #define PREFIX "apigouv_fdw audit: "
@@ -782,4 +787,34 @@ apigouv_audit_document(ApigouvTransfer *transfer,
 	append_why(&subject, options, NULL);
 	watch_request(transfer, options->api, route, &subject);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * apigouv_key_hash(VARIADIC text[]) returns text
+ *		The hash by which audit lines, and CONTEXT, tell a key of these values.
+ */
+Datum
+apigouv_key_hash(PG_FUNCTION_ARGS)
+{
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+	const char **texts;
+	char	   *hash;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false,
+					  TYPALIGN_INT, &values, &nulls, &n);
+	texts = palloc(sizeof(char *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		char	   *value = nulls[i] ? NULL : TextDatumGetCString(values[i]);
+
+		if (value == NULL)
+			PG_RETURN_NULL();
+		texts[i] = pg_server_to_any(value, strlen(value), PG_UTF8);
+	}
+	hash = n > 0 ? apigouv_redact_key(n, texts) : NULL;
+	if (hash == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(hash));
 }
