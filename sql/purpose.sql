@@ -60,6 +60,27 @@ WHERE a.type = 'attestation_vigilance';
 -- an empty text or null is no purpose: no row, and nothing sent
 SELECT count(*) FROM entreprise.entreprise_attestations WHERE siret = '00000301200010' AND type = 'attestation_vigilance' AND objet = NULL AND contexte = 'x';
 \! $sent
+-- so are blanks of any kind; among others, the others are sent
+SELECT d.dossier, a.objet FROM (VALUES (''), ('  '), (E'\t\n'), (U&'\00a0\2003'), (U&'\200b'), (NULL), ('Lot 3')) AS d (dossier)
+	JOIN entreprise.entreprise_attestations AS a ON a.objet = d.dossier
+WHERE a.siret = '00000301200010' AND a.type = 'attestation_vigilance' AND a.contexte = 'x';
+SELECT count(*) FROM entreprise.entreprise_attestations WHERE siret = '00000301200010' AND type = 'attestation_vigilance' AND objet IN ('', ' ', U&'\3000') AND contexte = 'x';
+SELECT count(*) FROM entreprise.entreprise_attestations WHERE siret = '00000301200010' AND type = 'attestation_vigilance' AND objet = 'x' AND contexte = '  ';
+\! $sent purpose
+-- nor is a setting that shows nothing a purpose
+SET apigouv_fdw.context = 'Marchés publics';
+SELECT state FROM unnest(ARRAY['', '  ', E'\t\r\n', U&'\00a0', U&'\2003\feff', U&'\0085\3000']) AS texte, set_config('apigouv_fdw.object', texte, false),
+	LATERAL failure($$SELECT siren FROM entreprise.entreprise_attestation_vigilance WHERE siret = '00000301200010'$$) OFFSET 0;
+SET apigouv_fdw.context = ' ';
+SET apigouv_fdw.object = 'x';
+SELECT state FROM failure($$SELECT siren FROM entreprise.entreprise_attestation_vigilance WHERE siret = '00000301200010'$$);
+RESET apigouv_fdw.object;
+PREPARE sans (text) AS SELECT siren FROM entreprise.entreprise_attestation_vigilance WHERE siret = '00000301200010' AND objet = $1;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE sans (NULL);
+EXECUTE sans ('');
+RESET plan_cache_mode;
+\! $sent
 -- they are sent whatever enable_pushdown says: they are keys
 SET apigouv_fdw.context = 'Marchés publics';
 SET apigouv_fdw.enable_pushdown = off;

@@ -246,6 +246,29 @@ is_in_bounds(const ApigouvParam *param, const char *wire)
 }
 
 /*
+ * apigouv_binding_is_blank
+ *		Does a text in UTF-8 show nothing: blanks of any kind, controls, marks
+ *		without width?
+ */
+bool
+apigouv_binding_is_blank(const char *text)
+{
+	for (const unsigned char *p = (const unsigned char *) text; *p != '\0';)
+	{
+		int			len = strnlen((const char *) p, pg_utf_mblen(p));
+		pg_wchar	c = len == pg_utf_mblen(p) ? utf8_to_unicode(p) : 0xfffd;
+
+		if (c > ' ' && !(c >= 0x7f && c <= 0xa0) && c != 0xad &&
+			c != 0x1680 && !(c >= 0x2000 && c <= 0x200f) &&
+			!(c >= 0x2028 && c <= 0x202f) && !(c >= 0x205f && c <= 0x206f) &&
+			c != 0x3000 && c != 0xfeff)
+			return false;
+		p += len;
+	}
+	return true;
+}
+
+/*
  * is_well_formed
  *		Has a text the form that the API accepts for a parameter?
  */
@@ -254,6 +277,10 @@ is_well_formed(const ApigouvParam *param, const char *wire)
 {
 	/* an empty text switches a filter off, or changes the path */
 	if (*wire == '\0' || strlen(wire) > MAX_WIRE_BYTES)
+		return false;
+	/* nobody is told why by blanks */
+	if (param->purpose != APIGOUV_PURPOSE_NONE &&
+		apigouv_binding_is_blank(wire))
 		return false;
 	/* servers take these for another path, even percent-encoded */
 	if (param->place == APIGOUV_IN_PATH &&

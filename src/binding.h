@@ -45,6 +45,7 @@ extern ApigouvBindResult apigouv_binding_values(const ApigouvParam *param,
 												bool is_array,
 												ApigouvBindValues *result);
 
+extern bool apigouv_binding_is_blank(const char *text);
 extern List *apigouv_binding_wires(const ApigouvBindValues *values);
 
 #endif							/* APIGOUV_BINDING_H */

@@ -196,6 +196,10 @@ purpose_text(const ApigouvScanState *state, const ApigouvParam *param)
 	const char *name = setting_name(param->purpose);
 	const char *value = setting_value(state, param->purpose);
 
+	if (value != NULL)
+		value = pg_server_to_any(pstrdup(value), strlen(value), PG_UTF8);
+	if (value != NULL && apigouv_binding_is_blank(value))
+		value = NULL;
 	if (value == NULL && !param->required)
 		return NULL;
 	if (value == NULL)
@@ -214,7 +218,7 @@ purpose_text(const ApigouvScanState *state, const ApigouvParam *param)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("setting \"%s\" is not a SIRET", name),
 				 errdetail("No request was made.")));
-	return pg_server_to_any(pstrdup(value), strlen(value), PG_UTF8);
+	return pstrdup(value);
 }
 
 /*
