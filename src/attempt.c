@@ -108,6 +108,7 @@ apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
 	private->settings.ca_file = copy_text(settings->ca_file, &ok);
 	private->settings.proxy = copy_text(settings->proxy, &ok);
 	private->url = copy_text(request->url, &ok);
+	apigouv_url_egress(request->url, &private->settings);
 	private->post = request->post;
 	if (request->body != NULL && request->body_len > 0)
 	{
@@ -215,17 +216,39 @@ on_timer(CURLM *curl_multi, long timeout_ms, void *arg)
 }
 
 /*
- * Open a socket.  Close-on-exec, so that the programs of COPY ... PROGRAM do
- * not inherit it; counted, because the server limits its own open files by
- * what is left.  By number: libcurl closes a socket on which it gave up
- * connecting without calling on_close_socket, but the number comes back.
+ * May this attempt connect to an address?  Notes which it may not.  Asked at
+ * each connection, whatever made libcurl open it, with what the name means
+ * now; and at each send, since a kept connection may be another server's.
+ */
+static bool
+may_connect(ApigouvTransferPrivate *private, const ApigouvAddress *address)
+{
+	if (apigouv_egress_allows(&private->settings.egress, address))
+		return true;
+	private->refused = true;
+	private->address = *address;
+	return false;
+}
+
+/*
+ * Open a socket, where the address allows it.  Close-on-exec, so that the
+ * programs of COPY ... PROGRAM do not inherit it; counted, because the server
+ * limits its own open files by what is left.  By number: libcurl closes a
+ * socket on which it gave up connecting without calling on_close_socket, but
+ * the number comes back.
  */
 static curl_socket_t
 on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
+	ApigouvTransferPrivate *private = ((ApigouvTransfer *) arg)->private;
+	ApigouvAddress to;
 	int			fd;
 
-	((ApigouvTransfer *) arg)->private->opened = true;
+	private->opened = true;
+	if (!apigouv_egress_address(&address->addr, &to) ||
+		!may_connect(private, &to))
+		return CURL_SOCKET_BAD;
+	private->allowed = true;
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
 	if (fd < 0)
@@ -259,7 +282,14 @@ on_send(void *arg, char *remote_ip, char *local_ip, int remote_port,
 		int local_port)
 {
 	ApigouvTransfer *transfer = arg;
+	ApigouvAddress to;
 
+	if (!apigouv_egress_parse(remote_ip, strlen(remote_ip), &to) ||
+		!may_connect(transfer->private, &to))
+	{
+		transfer->private->allowed = false;
+		return CURL_PREREQFUNC_ABORT;
+	}
 	if (!apigouv_admit_send(transfer))
 	{
 		transfer->private->vetoed = true;
@@ -433,17 +463,38 @@ close_multi(void)
 	apigouv_attempt_count_fds(false);
 }
 
+/*
+ * Initialize libcurl, once.  It looks then, and only then, for the file where
+ * the environment wants the keys of all TLS sessions written: they would open
+ * every reply to whoever recorded the network.
+ */
+static bool
+initialize(void)
+{
+	static const char variable[] = "SSLKEYLOGFILE";
+	static bool done = false;
+	const char *value = getenv(variable);
+	char	   *copy = value != NULL ? strdup(value) : NULL;
+
+	if (done || (value != NULL && copy == NULL))
+		return done;
+	if (copy != NULL)
+		(void) unsetenv(variable);
+	done = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+	if (copy != NULL)
+		(void) setenv(variable, copy, 1);
+	free(copy);
+	return done;
+}
+
 /* Make the multi handle unless it is there. */
 static bool
 open_multi(void)
 {
-	static bool initialized = false;
-
 	if (multi != NULL)
 		return true;
-	if (!initialized && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+	if (!initialize())
 		return false;
-	initialized = true;
 
 	multi = curl_multi_init();
 	if (multi == NULL ||
@@ -621,6 +672,9 @@ note_end(ApigouvTransfer *transfer, CURLcode code)
 		else
 			code = CURLE_OK;
 	}
+	if (code != CURLE_OK && transfer->private->refused &&
+		!transfer->private->allowed)
+		transfer->failure = APIGOUV_FAILURE_ADDRESS;
 	if (transfer->failure == APIGOUV_FAILURE_NONE)
 		transfer->failure =
 			apigouv_attempt_classify(code, transfer->private->sends > 0);
@@ -639,7 +693,7 @@ apigouv_attempt_begin(ApigouvTransfer *transfer)
 
 	private->sends = 0;
 	private->vetoed = false;
-	private->opened = false;
+	private->opened = private->allowed = private->refused = false;
 	private->server_date = -1;
 	private->line_status = 0;
 	private->headers_ended = false;

@@ -67,6 +67,9 @@ typedef struct ApigouvTransferPrivate
 	int			sends;			/* more than one if libcurl sent again */
 	bool		vetoed;			/* a send was not allowed */
 	bool		opened;			/* it has begun to connect */
+	bool		allowed;		/* to an address that it may connect to */
+	bool		refused;		/* it could not, to this one: */
+	ApigouvAddress address;
 	int64		server_date;	/* header Date, Unix seconds; -1 = none */
 	int			line_status;	/* of the last status line; 1xx are interim */
 	bool		headers_ended;	/* what follows are trailers */
@@ -171,6 +174,9 @@ extern void apigouv_header_text(char *out, size_t size,
 /* url.c: split a URL.  guess: the scheme may be missing. */
 extern bool apigouv_url_split(const char *url, bool guess,
 							  ApigouvUrlParts *parts);
+
+/* url.c: which addresses the requests of a URL may connect to. */
+extern void apigouv_url_egress(const char *url, ApigouvHttpSettings *settings);
 
 /* url.c: does a text hold a control character? */
 extern bool apigouv_url_has_control(const char *text);

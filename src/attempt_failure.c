@@ -93,6 +93,22 @@ describe_tls(const ApigouvTransferPrivate *private, const char *peer,
 			 reason[0] ? reason : curl_easy_strerror((CURLcode) code));
 }
 
+/* Say which address may not be connected to, and why. */
+static void
+describe_address(ApigouvTransfer *transfer, const char *peer)
+{
+	const ApigouvTransferPrivate *private = transfer->private;
+	bool		clear = private->settings.egress.loopback_only;
+
+	apigouv_egress_text(&private->address, transfer->address);
+	transfer->may_be_listed = !clear &&
+		apigouv_egress_can_be_listed(&private->address);
+	snprintf(transfer->failure_text, sizeof(transfer->failure_text),
+			 "%s leads to %s, %s%s", peer, transfer->address,
+			 apigouv_egress_class_text(&private->address),
+			 clear ? ", and http is for loopback addresses only" : "");
+}
+
 /*
  * apigouv_attempt_describe
  *		Say why an attempt failed, in transfer->failure_text.
@@ -131,6 +147,9 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 				describe_tls(private, peer, code, text, size);
 			else
 				snprintf(text, size, "could not connect to %s", peer);
+			break;
+		case APIGOUV_FAILURE_ADDRESS:
+			describe_address(transfer, peer);
 			break;
 		case APIGOUV_FAILURE_TLS:
 			describe_tls(private, peer, code, text, size);

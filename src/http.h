@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "egress.h"
 #include "quota.h"
 
 /* no moment: later than any */
@@ -23,6 +24,8 @@ typedef struct ApigouvHttpSettings
 {
 	const char *ca_file;
 	const char *proxy;
+	const char *given_urls[2];	/* where a superuser sends requests */
+	ApigouvEgress egress;		/* the addresses listed; the rest is ours */
 	int			connect_timeout_ms; /* per attempt */
 	int			timeout_ms;		/* per attempt, connection included */
 	int			max_concurrency;	/* attempts under way at once */
@@ -47,6 +50,7 @@ typedef enum ApigouvFailure
 {
 	APIGOUV_FAILURE_NONE,
 	APIGOUV_FAILURE_CONNECT,	/* refused, no route, name not found */
+	APIGOUV_FAILURE_ADDRESS,	/* may not be connected to; not sent */
 	APIGOUV_FAILURE_TLS,		/* certificate or handshake */
 	APIGOUV_FAILURE_TIMEOUT,	/* attempt took too long */
 	APIGOUV_FAILURE_LOST,		/* closed or reset before the end */
@@ -109,6 +113,8 @@ struct ApigouvTransfer
 	int64		limit_reset;	/* as sent; -1 = none */
 	int64		limit_reset_s;	/* seconds from the reply on; -1 = none */
 	ApigouvQuotaRefusal quota;	/* if failure is QUOTA */
+	char		address[APIGOUV_ADDRESS_TEXT];	/* if failure is ADDRESS */
+	bool		may_be_listed;	/* the same: a superuser could allow it */
 	int			attempts;		/* begun */
 	int64		bytes;			/* received by all attempts, decompressed */
 	TimestampTz started_at;		/* of the first attempt */

@@ -54,6 +54,7 @@ typedef enum OptionKind
 	KIND_TEXT,					/* any text, not empty */
 	KIND_URL,					/* https, or http to the loopback */
 	KIND_PROXY,					/* address of a proxy, without password */
+	KIND_NETWORKS,				/* list of addresses and networks */
 	KIND_SIRET,
 	KIND_INTEGER,				/* min to max */
 	KIND_NUMBER,				/* min to max */
@@ -83,6 +84,7 @@ static const OptionRow option_rows[] = {
 	{"token_url", ON_SERVER, KIND_URL, true, 0, 0, IN_OPTIONS(token_url)},
 	{"ca_file", ON_SERVER, KIND_TEXT, true, 0, 0, IN_OPTIONS(ca_file)},
 	{"proxy", ON_SERVER, KIND_PROXY, true, 0, 0, IN_OPTIONS(proxy)},
+	{"private_addresses", ON_SERVER, KIND_NETWORKS, true, 0, 0, IN_OPTIONS(private_addresses)},
 	{"connect_timeout_ms", ON_SERVER, KIND_INTEGER, false, 1, 600000, IN_OPTIONS(connect_timeout_ms)},
 	{"timeout_ms", ON_SERVER, KIND_INTEGER, false, 1, 3600000, IN_OPTIONS(timeout_ms)},
 	{"retries", ON_SERVER, KIND_INTEGER, false, 0, 20, IN_OPTIONS(retries)},
@@ -226,6 +228,24 @@ apigouv_option_is_secret(const char *text)
 	return len > 0 && len <= APIGOUV_MAX_SECRET_BYTES;
 }
 
+/* Read a list of addresses that may be connected to. */
+static void
+read_networks(const char *list, ApigouvEgress *egress)
+{
+	const char *at;
+	size_t		len;
+	const char *why = apigouv_egress_networks(list, egress, &at, &len);
+
+	if (why != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid address in option \"private_addresses\": \"%s\"",
+						pnstrdup(at, len)),
+				 errdetail("%s.", why),
+				 errhint("Give at most %d addresses or networks, such as 10.1.2.0/24, fd12:3456:789a::/48.",
+						 APIGOUV_MAX_NETWORKS)));
+}
+
 /* Check a secret without ever repeating it in a message. */
 static void
 check_secret(const OptionRow *row, const char *value)
@@ -267,6 +287,7 @@ static void
 check_value(const OptionRow *row, const char *value)
 {
 	bool		flag;
+	ApigouvEgress egress;
 
 	if (*value == '\0')
 		ereport(ERROR,
@@ -281,6 +302,9 @@ check_value(const OptionRow *row, const char *value)
 			break;
 		case KIND_PROXY:
 			check_no_password(row, value);
+			break;
+		case KIND_NETWORKS:
+			read_networks(value, &egress);
 			break;
 		case KIND_SIRET:
 			if (!apigouv_check_siret(value))
@@ -421,6 +445,7 @@ store_options(List *options, int where, void *target)
 			case KIND_TEXT:
 			case KIND_URL:
 			case KIND_PROXY:
+			case KIND_NETWORKS:
 			case KIND_SIRET:
 			case KIND_SECRET:
 			case KIND_FILE:
@@ -446,6 +471,8 @@ without_final_slash(const char *url)
 static void
 complete_address(ApigouvOptions *options)
 {
+	options->base_url_given = options->base_url != NULL;
+	options->token_url_given = options->token_url != NULL;
 	options->base_url = without_final_slash(options->base_url
 											? options->base_url
 											: options->api->base_url);
@@ -786,6 +813,12 @@ apigouv_option_http(const ApigouvOptions *options, Oid userid,
 	memset(settings, 0, sizeof(*settings));
 	settings->ca_file = options->ca_file;
 	settings->proxy = options->proxy;
+	if (options->base_url_given)
+		settings->given_urls[0] = options->base_url;
+	if (options->token_url_given)
+		settings->given_urls[1] = options->token_url;
+	if (options->private_addresses != NULL)
+		read_networks(options->private_addresses, &settings->egress);
 	settings->connect_timeout_ms = options->connect_timeout_ms;
 	settings->timeout_ms = options->timeout_ms;
 	settings->max_concurrency = options->max_concurrency;

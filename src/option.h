@@ -24,6 +24,9 @@ typedef struct ApigouvOptions
 	char	   *table_name;
 	char	   *base_url;		/* the API definition's when not given */
 	char	   *token_url;
+	bool		base_url_given; /* by a superuser */
+	bool		token_url_given;
+	char	   *private_addresses;	/* NULL when not given */
 	char	   *ca_file;
 	char	   *proxy;
 	int			connect_timeout_ms;

@@ -46,10 +46,15 @@
 #define is_connection_failure(failure) \
 	((failure) == APIGOUV_FAILURE_CONNECT || (failure) == APIGOUV_FAILURE_LOST)
 
-/* Requests that the quota ledger, or their audit, did not let go. */
+/*
+ * Requests that the quota ledger, their audit, or the address they would go
+ * to did not let go: the upstream has no part in it.
+ */
 #define is_refused_here(failure) \
 	((failure) == APIGOUV_FAILURE_QUOTA || \
-	 (failure) == APIGOUV_FAILURE_LEDGER || (failure) == APIGOUV_FAILURE_AUDIT)
+	 (failure) == APIGOUV_FAILURE_LEDGER || \
+	 (failure) == APIGOUV_FAILURE_AUDIT || \
+	 (failure) == APIGOUV_FAILURE_ADDRESS)
 
 /* First text among some paths of a document, copied into buf. */
 static void
@@ -363,10 +368,11 @@ as_sentence(const char *text)
 
 /*
  * raise_refused_here
- *		Raise the error of a request that was not let go from here.
+ *		Raise the error of a request that was not let go, because of where it
+ *		would have gone, by its audit or by the quota ledger.
  *
- * DETAIL ends with the moment from which a slot can be expected, in a form
- * for programs.
+ * DETAIL of the latter ends with the moment from which a slot can be
+ * expected, in a form for programs.
  */
 static void
 raise_refused_here(const ApigouvOptions *options,
@@ -383,6 +389,16 @@ raise_refused_here(const ApigouvOptions *options,
 				 errmsg("could not send a request to foreign server \"%s\": its audit line could not be written to the server log",
 						options->server_name),
 				 errdetail("The request was not made.")));
+	if (transfer->failure == APIGOUV_FAILURE_ADDRESS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot connect to address %s of foreign server \"%s\"",
+						transfer->address, options->server_name),
+				 errdetail("%s.  No request was made.",
+						   as_sentence(transfer->failure_text)),
+				 transfer->may_be_listed
+				 ? errhint("If that is right, a superuser can list the address in option \"private_addresses\" of the foreign server.")
+				 : 0));
 	if (transfer->failure == APIGOUV_FAILURE_LEDGER)
 		ereport(ERROR,
 				(errcode(ERRCODE_IO_ERROR),

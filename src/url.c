@@ -10,8 +10,6 @@
  */
 #include "postgres.h"
 
-#include <arpa/inet.h>
-
 #include <curl/curl.h>
 
 #include "attempt.h"
@@ -96,20 +94,54 @@ apigouv_http_escape(struct StringInfoData *buf, const char *text)
 static bool
 is_loopback(const char *host)
 {
-	struct in_addr v4;
-	struct in6_addr v6;
-	char		literal[INET6_ADDRSTRLEN];
-	size_t		len = strlen(host);
+	ApigouvAddress address;
 
-	if (pg_strcasecmp(host, "localhost") == 0)
-		return true;
-	if (inet_pton(AF_INET, host, &v4) == 1)
-		return (ntohl(v4.s_addr) >> 24) == 127;
-	if (host[0] != '[' || len < 3 || len - 2 >= sizeof(literal))
-		return false;
-	strlcpy(literal, host + 1, len - 1);
-	return inet_pton(AF_INET6, literal, &v6) == 1 &&
-		memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
+	return pg_strcasecmp(host, "localhost") == 0 ||
+		(apigouv_egress_parse(host, strlen(host), &address) &&
+		 apigouv_egress_class(&address) == APIGOUV_ADDRESS_LOOPBACK);
+}
+
+/* Do two URLs lead to the same server, as libcurl reads them? */
+static bool
+same_origin(const ApigouvUrlParts *a, const ApigouvUrlParts *b)
+{
+	return strcmp(a->scheme, b->scheme) == 0 &&
+		pg_strcasecmp(a->host, b->host) == 0 && strcmp(a->port, b->port) == 0;
+}
+
+/*
+ * apigouv_url_egress
+ *		Settle which addresses the requests of a URL may connect to.
+ *
+ * settings: its egress has what a superuser listed; what was given in the
+ * options themselves is added, a proxy's address instead of the URL's.
+ * given_urls are not needed afterwards.  A URL that nobody can read may lead
+ * nowhere.
+ */
+void
+apigouv_url_egress(const char *url, ApigouvHttpSettings *settings)
+{
+	ApigouvEgress *egress = &settings->egress;
+	ApigouvUrlParts parts;
+	bool		given = false;
+
+	egress->loopback_only = !apigouv_url_split(url, false, &parts) ||
+		strcmp(parts.scheme, "https") != 0;
+	for (size_t i = 0; i < lengthof(settings->given_urls); i++)
+	{
+		ApigouvUrlParts other;
+
+		given |= settings->given_urls[i] != NULL &&
+			apigouv_url_split(settings->given_urls[i], false, &other) &&
+			same_origin(&parts, &other);
+		settings->given_urls[i] = NULL;
+	}
+	if (settings->proxy != NULL)
+		given = apigouv_url_split(settings->proxy, true, &parts);
+	egress->own_loopback = given &&
+		pg_strcasecmp(parts.host, "localhost") == 0;
+	egress->has_own = given &&
+		apigouv_egress_parse(parts.host, strlen(parts.host), &egress->own);
 }
 
 bool
