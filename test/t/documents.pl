@@ -150,7 +150,7 @@ $definition->{documents}{hosts} = [
 open(my $file, '>', "$directory/entreprise.json") or die;
 print $file json_text($definition);
 close $file;
-run_sql($control, "ALTER SERVER entreprise OPTIONS (ADD ca_file '$ca_file')",
+run_sql($control, "ALTER SERVER entreprise OPTIONS (ADD ca_file '$ca_file', ADD private_addresses '127.0.0.1')",
 	"INSERT INTO liens VALUES ('tls', 'https://$host/entreprise/proxy/files/$PDF'),"
 	  . " ('etranger', 'https://$stranger/entreprise/proxy/files/$PDF'),"
 	  . " ('tls_mort', 'https://$host/entreprise/proxy/files/$DEAD'),"
