@@ -269,6 +269,31 @@ apigouv_binding_is_blank(const char *text)
 }
 
 /*
+ * leaves_its_place
+ *		Could a value of a path be read as another path, even percent-encoded?
+ *
+ * Some servers decode slashes before they look for "." and "..", or take a
+ * backslash for a slash, or what follows a semicolon for no part of the name.
+ */
+static bool
+leaves_its_place(const ApigouvParam *param, const char *wire)
+{
+	for (;;)
+	{
+		size_t		len = strcspn(wire, "/\\");
+		size_t		name = strcspn(wire, "/\\;");
+
+		if ((name == 1 && wire[0] == '.') ||
+			(name == 2 && wire[0] == '.' && wire[1] == '.') ||
+			(len == 0 && param->slashes))
+			return true;
+		if (wire[len] == '\0')
+			return false;
+		wire += len + 1;
+	}
+}
+
+/*
  * is_well_formed
  *		Has a text the form that the API accepts for a parameter?
  */
@@ -282,9 +307,7 @@ is_well_formed(const ApigouvParam *param, const char *wire)
 	if (param->purpose != APIGOUV_PURPOSE_NONE &&
 		apigouv_binding_is_blank(wire))
 		return false;
-	/* servers take these for another path, even percent-encoded */
-	if (param->place == APIGOUV_IN_PATH &&
-		(strcmp(wire, ".") == 0 || strcmp(wire, "..") == 0))
+	if (param->place == APIGOUV_IN_PATH && leaves_its_place(param, wire))
 		return false;
 	if (param->check == APIGOUV_CHECK_SIRET && !apigouv_check_siret(wire))
 		return false;

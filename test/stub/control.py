@@ -93,11 +93,11 @@ class Control:
         body = request.body.decode("utf-8", "replace") if request.body else None
         if body and "client_secret=" in body:
             body = re.sub(r"client_secret=[^&]*", "client_secret=[secret]", body)
-        hidden = ("authorization", "x-api-key", "proxy-authorization", "cookie")
+        hidden = ("authorization", "x-api-key", "proxy-authorization")
         entry = {
             "api": api, "method": request.method, "path": path, "query": request.raw_query, "body": body,
             "status": None, "started": self.now_ms(), "ended": None, "connection": request.connection,
-            "authorization": "authorization" in request.headers,
+            "target": request.target, "authorization": "authorization" in request.headers,
             "headers": {name: value for name, value in request.headers.items() if name not in hidden},
         }
         self.log.append(entry)
