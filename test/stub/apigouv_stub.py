@@ -70,7 +70,7 @@ class Stub:
         if name not in APIS:
             return Response(404, b"no such API here\n", "text/plain")
         path = api_path(name, request.path)
-        entry = self.control.enter(name, path, request)
+        entry = self.control.enter(name, path, request, self.whose(name, request))
         refusal, headers = self.control.strict.count(name, path, request)
         fault = None if refusal else self.control.fault_for(name, path, request.method)
         if refusal is not None:

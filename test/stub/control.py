@@ -88,8 +88,8 @@ class Control:
 
     # -- the log ----------------------------------------------------------
 
-    def enter(self, api, path, request):
-        """Open a log entry; secrets stay out of it."""
+    def enter(self, api, path, request, token=""):
+        """Open a log entry; secrets stay out of it, so credentials are told by name."""
         body = request.body.decode("utf-8", "replace") if request.body else None
         if body and "client_secret=" in body:
             body = re.sub(r"client_secret=[^&]*", "client_secret=[secret]", body)
@@ -97,7 +97,7 @@ class Control:
         entry = {
             "api": api, "method": request.method, "path": path, "query": request.raw_query, "body": body,
             "status": None, "started": self.now_ms(), "ended": None, "connection": request.connection,
-            "target": request.target, "authorization": "authorization" in request.headers,
+            "target": request.target, "authorization": "authorization" in request.headers, "token": token,
             "headers": {name: value for name, value in request.headers.items() if name not in hidden},
         }
         self.log.append(entry)

@@ -19,6 +19,14 @@ ENTREPRISE_SCOPES = [
     "fntp_carte_pro", "qualibat", "certificat_rge_ademe", "certificat_opqibi", "certification_opqibi",
     "certifications_qualiopi_france_competences", "etablissements", "entreprises", "unites_legales_etablissements_insee",
 ]
+# Three authorisations of one administration, each for what its service does.
+PREREMPLISSAGE = ["unites_legales_etablissements_insee"]
+PREQUALIFICATION = ["open_data", "attestation_fiscale_dgfip", "attestation_sociale_urssaf"]
+INSTRUCTION = PREQUALIFICATION + [
+    "unites_legales_etablissements_insee", "cotisations_msa", "cotisations_probtp",
+    "attestation_cotisations_conges_payes_chomage_intemperies_cibtp_cnetp",
+    "certifications_qualiopi_france_competences",
+]
 PARTICULIER_SCOPES = ["cnaf_quotient_familial", "cnaf_adresse", "cnous_statut_boursier", "mesri_admissions",
                       "mesri_admission_inscrit", "gip_mds_service_civique_statut_actuel", "pole_emploi_identite"]
 TRAVAIL_SCOPES = ("api_stats-offres-demandes-emploiv1", "offresetdemandesemploi")
@@ -74,6 +82,10 @@ TOKENS = {
     "entreprise_autre": ("entreprise", _entreprise("other", ENTREPRISE_SCOPES),
                          {"scopes": ENTREPRISE_SCOPES, "all_scopes": True}),
     "entreprise_open_data": ("entreprise", _entreprise("open", ["open_data"]), {"scopes": ["open_data"]}),
+    "entreprise_preremplissage": ("entreprise", _entreprise("prefill", PREREMPLISSAGE), {"scopes": PREREMPLISSAGE}),
+    "entreprise_prequalification": ("entreprise", _entreprise("prequalify", PREQUALIFICATION),
+                                    {"scopes": PREQUALIFICATION}),
+    "entreprise_instruction": ("entreprise", _entreprise("examine", INSTRUCTION), {"scopes": INSTRUCTION}),
     "entreprise_peu": ("entreprise", _entreprise("few", ["attestation_fiscale_dgfip", "cotisations_msa"]),
                        {"scopes": ["attestation_fiscale_dgfip", "cotisations_msa"]}),
     "entreprise_sans_scope": ("entreprise", _entreprise("none", []), {"scopes": []}),
