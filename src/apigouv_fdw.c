@@ -165,10 +165,11 @@ define_purpose(void)
 static void
 define_engine(void)
 {
+	/* not the user's: off, a view's condition no longer chooses the sources */
 	DefineCustomBoolVariable("apigouv_fdw.enable_pushdown",
 							 "Sends optional conditions to the API.",
 							 "For proofs and diagnosis: keys are sent in any case.",
-							 &apigouv_enable_pushdown, true, PGC_USERSET, 0,
+							 &apigouv_enable_pushdown, true, PGC_SUSET, 0,
 							 NULL, NULL, NULL);
 	DefineCustomBoolVariable("apigouv_fdw.enable_lookup_join",
 							 "Lets joins ask for the keys of many rows together.",
