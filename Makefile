@@ -6,9 +6,9 @@ MODULE_big = apigouv_fdw
 OBJS = $(patsubst %,src/%.o, \
 	admit advance ahead analyze apidef apidef_column apidef_document \
 	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
-	async attempt attempt_failure audit binding budget cache_purge catalogue \
-	clock comment cost ddl document egress explain failure fetch flight \
-	functions header http import json kept ledger limit lookup_clause \
+	async attempt attempt_failure audit binding bound budget cache_purge \
+	catalogue clock comment cost ddl document egress explain failure fetch \
+	flight functions header http import json kept ledger limit lookup_clause \
 	lookup_join lookup_scan option origin page pivot plan plan_node prefetch \
 	qual quota quota_view redact reply reply_body request route rowstream \
 	rowvalue scan setting shared_cache shared_name spill stats steps task \

@@ -19,6 +19,7 @@
 
 #include "apigouv_fdw.h"
 #include "audit.h"
+#include "bound.h"
 #include "budget.h"
 #include "compat.h"
 #include "ledger.h"
@@ -228,6 +229,7 @@ void
 _PG_init(void)
 {
 	pg_bindtextdomain(TEXTDOMAIN);
+	apigouv_bound_check();		/* first: it may refuse to go on */
 	apigouv_ledger_mode = pg_file_create_mode;
 	define_purpose();
 	define_engine();

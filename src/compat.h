@@ -135,6 +135,25 @@
 	pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE)
 #endif
 
+/* A setting by its name, a placeholder too; NULL: none.  16 looks it up. */
+#include "utils/guc_tables.h"
+#if PG_VERSION_NUM >= 160000
+#define apigouv_find_setting(name) find_option(name, false, true, 0)
+#else
+static inline struct config_generic *
+apigouv_find_setting(const char *name)
+{
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (pg_strcasecmp(settings[i]->name, name) == 0)
+			return settings[i];
+	}
+	return NULL;
+}
+#endif
+
 /* EXPLAIN's state and its printing have headers of their own from 18 on. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"

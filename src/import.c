@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "common/keywords.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -47,6 +48,21 @@ check_limit_to(const ImportForeignSchemaStmt *stmt, const ApigouvApi *api)
 									false);
 }
 
+/*
+ * A type as a statement names it: the server's own, whatever the search path
+ * of the role that imports.  What the grammar knows needs no schema.
+ */
+static const char *
+type_name(const char *type)
+{
+	char	   *base = pnstrdup(type, strcspn(type, "["));
+	int			keyword = ScanKeywordLookup(base, &ScanKeywords);
+
+	if (keyword >= 0 && ScanKeywordCategories[keyword] == COL_NAME_KEYWORD)
+		return type;
+	return psprintf("pg_catalog.%s", type);
+}
+
 /* The statement that makes one table. */
 static char *
 create_statement(const ApigouvTable *table, const char *server)
@@ -59,7 +75,7 @@ create_statement(const ApigouvTable *table, const char *server)
 	for (int i = 0; i < table->ncolumns; i++)
 		appendStringInfo(&buf, "%s\n\t%s %s", i > 0 ? "," : "",
 						 quote_identifier(table->columns[i].name),
-						 table->columns[i].type);
+						 type_name(table->columns[i].type));
 	appendStringInfo(&buf, "\n) SERVER %s OPTIONS (\"table\" %s)",
 					 quote_identifier(server),
 					 quote_literal_cstr(table->name));
