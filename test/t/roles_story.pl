@@ -200,4 +200,26 @@ is($anne->query("SELECT * FROM instruction.vigilance WHERE siret = '$detour'")->
 	'nor learns by an error how it is with another');
 faults();
 
+# ===================================================================
+# A purpose that the view fixes
+# ===================================================================
+$node->safe_psql('postgres', <<'SQL');
+SET ROLE instruction;
+CREATE VIEW instruction.subventions WITH (security_barrier) AS
+	SELECT siret, statut, contexte FROM entreprise.entreprise_attestations
+	WHERE type = 'attestation_vigilance' AND contexte = 'Subventions';
+GRANT SELECT ON instruction.subventions TO anne;
+SQL
+$anne->query("SET apigouv_fdw.context = 'Autre'");
+stub_reset();
+is($anne->value("SELECT statut FROM instruction.subventions WHERE siret = '$phare'"), 'conforme', 'a view with its own context');
+like((requests())[0]{query}, qr/context=Subventions/, 'asks with it, whatever is set');
+for my $condition ("contexte = 'Autre'", "contexte IN ('Autre', 'Encore')", "contexte = (SELECT 'Autre' OFFSET 0)",
+	"contexte = ANY (ARRAY(SELECT 'Autre'))")
+{
+	stub_reset();
+	is($anne->value("SELECT statut FROM instruction.subventions WHERE siret = '$phare' AND $condition"), '', "no row: $condition");
+	is(scalar(grep { $_->{query} !~ /context=Subventions/ } requests()), 0, 'no request with another');
+}
+
 done_testing();
