@@ -163,6 +163,23 @@ is($anne->value("SELECT siret FROM instruction.vigilance WHERE siret IN ('$phare
 	'of two, hers');
 is(sent(), vigilance('instruction', $phare), 'one request');
 
+# nor by another key of the table, which the view shows
+$node->safe_psql('postgres', <<'SQL');
+SET ROLE instruction;
+CREATE VIEW instruction.vigilance_siren WITH (security_barrier) AS
+	SELECT a.*
+	FROM (SELECT siret FROM instruction.suivi WHERE agent = current_user OFFSET 0) AS s
+	     CROSS JOIN LATERAL (SELECT * FROM entreprise.entreprise_attestations AS a
+	                         WHERE a.siret = s.siret AND a.type = 'attestation_vigilance' OFFSET 0) AS a;
+GRANT SELECT ON instruction.vigilance_siren TO anne;
+SQL
+for my $condition ("siren = '000003111'", "siren = '000003111' AND siret = '$detour'", "siret = '$detour' AND contexte = 'Autre'")
+{
+	stub_reset();
+	is($anne->value("SELECT statut FROM instruction.vigilance_siren WHERE $condition"), '', "no row: $condition");
+	unlike(sent(), qr/000003111/, 'and no request about it');
+}
+
 # whatever the planner thinks of it
 for my $setting (qw(enable_nestloop enable_hashjoin enable_mergejoin apigouv_fdw.enable_lookup_join enable_material enable_memoize))
 {
