@@ -11,7 +11,7 @@ OBJS = $(patsubst %,src/%.o, \
 	flight functions header http import json kept ledger limit lookup_clause \
 	lookup_join lookup_scan option origin page pivot plan plan_node prefetch \
 	qual quota quota_view redact reply reply_body request route rowstream \
-	rowvalue scan setting shared_cache shared_name spill stats steps task \
+	rowvalue scan shared_cache shared_name spill stats steps task \
 	token token_file token_view total tuple unnest upper url value wanted \
 	xact_cache)
 

@@ -235,7 +235,6 @@ _PG_init(void)
 	define_engine();
 	define_caches();
 	MarkGUCPrefixReserved("apigouv_fdw");
-	apigouv_setting_restore();
 	apigouv_stats_install();
 	apigouv_lookup_install();
 }
@@ -245,8 +244,6 @@ Datum
 apigouv_fdw_handler(PG_FUNCTION_ARGS)
 {
 	FdwRoutine *routine = makeNode(FdwRoutine);
-
-	apigouv_setting_restore();	/* a session that has preloaded us */
 
 	/* planning (plan.c) */
 	routine->GetForeignRelSize = apigouvGetForeignRelSize;

@@ -80,9 +80,6 @@ extern bool apigouv_option_is_secret(const char *text);
 extern void apigouv_option_http(const ApigouvOptions *options, Oid userid,
 								ApigouvHttpSettings *settings);
 
-/* setting.c */
-extern void apigouv_setting_restore(void);
-
 /* settings, defined in apigouv_fdw.c */
 extern char *apigouv_context;
 extern char *apigouv_object;
