@@ -85,8 +85,8 @@ static const char *const verdicts[] = {
 };
 
 static const char *const failures[] = {
-	NULL, "connect", "tls", "timeout", "lost", "too_large", "encoding",
-	"memory", "quota", "ledger", "audit", "other"
+	NULL, "connect", "address", "tls", "timeout", "lost", "too_large",
+	"encoding", "memory", "quota", "ledger", "audit", "other"
 };
 
 StaticAssertDecl(lengthof(verdicts) == APIGOUV_REPLY_DEAD_LINK + 1,
