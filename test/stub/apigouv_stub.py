@@ -76,6 +76,7 @@ class Stub:
         if refusal is not None:
             response = refusal
         elif fault is not None:
+            entry["fault"] = True
             response = self.control.apply_fault(fault, lambda: self.real(name, path, request))
         else:
             response = self.real(name, path, request)

@@ -5,6 +5,7 @@ Paths are those that the real server would see: /api/siae/ for marche_inclusion,
 starts with the stub's own /NAME-OF-API is accepted too.
 """
 
+import collections
 import fnmatch
 import json
 import re
@@ -96,7 +97,7 @@ class Control:
         hidden = ("authorization", "x-api-key", "proxy-authorization")
         entry = {
             "api": api, "method": request.method, "path": path, "query": request.raw_query, "body": body,
-            "status": None, "started": self.now_ms(), "ended": None, "connection": request.connection,
+            "fault": False, "status": None, "started": self.now_ms(), "ended": None, "connection": request.connection,
             "target": request.target, "authorization": "authorization" in request.headers, "token": token,
             "headers": {name: value for name, value in request.headers.items() if name not in hidden},
         }
@@ -208,6 +209,11 @@ class Control:
         if what == ("POST", "reset"):
             self.reset()
             return {}
+        if what == ("POST", "forget"):
+            seen = collections.Counter(f"{entry['status'] or 'none'}{' ordered' if entry['fault'] else ''}"
+                                       for entry in self.log)
+            self.log = []
+            return dict(seen)
         if what == ("POST", "latency"):
             self.latency_ms = float(value["ms"])
             return {}
