@@ -14,14 +14,14 @@ class Lost(Exception):
 class Link:
     """Simple queries; `row` is the last row, `rows` all of those of the last query, as lists of texts and None."""
 
-    def __init__(self, directory, database, user="postgres", name="quota"):
+    def __init__(self, directory, database, user="postgres", name="quota", port="5432"):
         self.socket = socket.socket(socket.AF_UNIX)
         self.data = b""
         self.pid = None
         self.row, self.rows = None, []
         self.said = ""             # what a lost connection has said last
         try:
-            self.socket.connect(os.path.join(directory, ".s.PGSQL.5432"))
+            self.socket.connect(os.path.join(directory, f".s.PGSQL.{port}"))
             words = f"user\0{user}\0database\0{database}\0application_name\0{name}\0\0".encode()
             self.socket.sendall(struct.pack("!ii", 8 + len(words), 196608) + words)
         except OSError as error:

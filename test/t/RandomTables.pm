@@ -192,7 +192,7 @@ my %made = (
 		my $text = $self->column_of('text', @scopes);
 		return pick("$x % 7", "coalesce($x, 0)", "length($text)", 'cardinality(' . $self->column_of('text[]', @scopes) . ')',
 			"nullif($x, 3)", "extract(year FROM " . $self->column_of('date', @scopes) . ')::int', "position('0' in $text)",
-			"CASE WHEN $text ~ '^[0-9]{1,8}\$' THEN $text\::int END", "least($x, 5)", "abs($x)",
+			"nullif(left(regexp_replace($text, '[^0-9].*', ''), 8), '')::int", "least($x, 5)", "abs($x)",
 			"CASE $text WHEN 'EI' THEN 1 WHEN '35' THEN 2 ELSE 0 END");
 	},
 	boolean => sub { my ($self, @scopes) = @_; return '(' . $self->simple_condition(@scopes) . ')'; });
@@ -280,10 +280,10 @@ sub subquery_condition
 		  . pick("min($value)", "max($value)") . " $from)" if chance(0.4);
 		return $self->expression($type, @scopes) . pick(' IN', ' NOT IN', ' = ANY', ' <> ALL', ' > ANY') . " (SELECT $value $from)";
 	}
-	my $inside = $self->select($depth, [$type], [], 1);
+	my $inside = $self->select($depth, [$type], []);
 	return $self->expression($type, @scopes) . pick(' IN', ' IN', ' NOT IN', ' = ANY', ' <> ALL', ' = ANY', ' < ALL') . " ($inside)" if chance(0.7);
 	return '(' . $self->expression($type, @scopes) . ', ' . $self->expression('text', @scopes) . ") ${not}IN ("
-	  . $self->select($depth, [ $type, 'text' ], [], 1) . ')' if chance(0.4);
+	  . $self->select($depth, [ $type, 'text' ], []) . ')' if chance(0.4);
 	return $self->expression('integer', @scopes) . pick(' < ', ' > ', ' <> ') . "(SELECT count(*) FROM ($inside) s)";
 }
 
@@ -426,7 +426,7 @@ sub derived
 	my ($self, $depth, $alias, @scopes) = @_;
 	my @types = map { pick('text', 'text', 'integer', 'date', 'boolean') } 1 .. pick(1, 2, 3);
 	my @domains;
-	my $inside = $self->select($depth, \@types, \@scopes, 0, \@domains);
+	my $inside = $self->select($depth, \@types, \@scopes, \@domains);
 	my @names = map { "c$_" } 1 .. @domains;
 	my $columns = [ map { { e => "$alias.c$_", t => $domains[ $_ - 1 ][0], d => $domains[ $_ - 1 ][1], real => $domains[ $_ - 1 ][0] } } 1 .. @domains ];
 	if ($self->{ctes} && !@scopes && chance(0.3))
@@ -449,8 +449,8 @@ my @joins = (
 		my $more = chance(0.4) ? may(' AND ' . $self->condition($depth - 1, $asked->{scope}, @{ $query->{scopes} })) : '';
 		if ($join eq 'RIGHT')
 		{
-			$query->{from} = "$asked->{item} RIGHT JOIN ($query->{from}) ON $asked->{on}$more" if $query->{from} =~ /JOIN/;
-			$query->{from} = "$asked->{item} RIGHT JOIN $query->{from} ON $asked->{on}$more" if $query->{from} !~ /JOIN/;
+			my $before = @{ $query->{scopes} } > 1 ? "($query->{from})" : $query->{from};
+			$query->{from} = "$asked->{item} RIGHT JOIN $before ON $asked->{on}$more";
 		}
 		else
 		{
@@ -524,11 +524,10 @@ sub body
 
 # ---- SELECT ----
 
-# A SELECT of these types; alone: it may be in parentheses as a subquery that
-# gives one value a row.  domains gets [type, domain] of its columns.
+# A SELECT of these types; domains gets [type, domain] of its columns.
 sub select
 {
-	my ($self, $depth, $types, $outer, $alone, $domains) = @_;
+	my ($self, $depth, $types, $outer, $domains) = @_;
 	my $way = rand();
 	if ($way < 0.12 && $depth > 0)
 	{
@@ -596,6 +595,7 @@ sub grouped
 	{
 		my $x = $self->column_of($type, @scopes);
 		my $text = $self->column_of('text', @scopes);
+		$_ .= '::text' for grep { /^'/ } $x, $text;
 		my $filter = chance(0.25) ? may(' FILTER (WHERE ' . $self->simple_condition(@scopes) . ')') : '';
 		if (chance(0.5))
 		{
@@ -609,8 +609,9 @@ sub grouped
 			"array_agg($x ORDER BY $x)$filter\::text") : pick("min($x)$filter", "max($x)$filter");
 	}
 	push @$domains, map { [ $_, '' ] } @$types if $domains;
-	# expressions with parameters or subqueries would not be the same twice
-	my %numbered = map { ($_ => 1) } grep { $list[ $_ - 1 ] =~ /\$\d|SELECT/ } 1 .. @list;
+	# expressions with parameters or subqueries would not be the same twice, and
+	# constants are no columns
+	my %numbered = map { ($_ => 1) } grep { $list[ $_ - 1 ] =~ /\$\d|SELECT|^\d+$|^'/ } 1 .. @list;
 	my @groups;
 	for my $place (1 .. @list)
 	{

@@ -286,7 +286,7 @@ for my $number ($first .. $first + $queries - 1)
 	{
 		my $is = run_on($query, 'vrai', $set, $query->{sql});
 		$run++;
-		$keyless{$number}++ if ($is->{sqlstate} // '') eq $no_key;
+		$keyless{$number} //= "$is->{sql}\n$is->{message}" if ($is->{sqlstate} // '') eq $no_key;
 		my $differs = difference($query, $is, $should) // next;
 		$failed++;
 		my ($fewer, $short) = $failed <= $shown ? made_short($query, $set) : ($set, $query->{sql});
@@ -298,7 +298,7 @@ for my $number ($first .. $first + $queries - 1)
 diag(sprintf '%d runs in %.1f s; %d queries with more than one row, %d too large, %d without a key; %s; digest %s', $run,
 	time() - $began, $with_rows, $large, scalar keys %keyless, join(', ', map { "$_ $how{$_}" } sort keys %how),
 	substr $digest->hexdigest, 0, 8);
-diag('without a key: ' . join ' ', (sort { $a <=> $b } keys %keyless)[ 0 .. (keys %keyless > 20 ? 19 : keys(%keyless) - 1) ]) if %keyless;
+note("query $_ without a key: $keyless{$_}") for sort { $a <=> $b } keys %keyless;
 is($no_queries, 0, 'what is generated are queries');
 is($failed, 0, "$queries queries over several tables: as on local copies");
 diag(join "\n\n", splice @why, 0, $shown) if @why;
