@@ -207,6 +207,12 @@ SELECT count(*) FROM registre AS r LEFT JOIN LATERAL (SELECT m.siren FROM entrep
 -- one that may raise an error is left to the loop, which ends before
 SELECT g.n, x.id FROM grand AS g LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.id = g.id AND 10 / (3 - g.n) > 0 OFFSET 0) AS x ON true LIMIT 2;
 \! $sent count
+-- a key that a subquery computes for each row is asked for row by row; one that is the same for all rows is no hindrance
+SELECT r.n, x.id FROM registre AS r LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.siret = (SELECT r.siret) OFFSET 0) AS x ON true ORDER BY 1, 2;
+SELECT r.n, x.id FROM registre AS r LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.siret = (SELECT max(q.siret) FROM registre AS q WHERE q.n <= r.n) OFFSET 0) AS x ON true WHERE r.n < 5 ORDER BY 1, 2;
+\! $sent count
+SELECT count(x.id) FROM grand AS g LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.id = g.id AND s.id > (SELECT min(q.id) FROM grand AS q) OFFSET 0) AS x ON true WHERE g.n < 9;
+\! $sent count
 -- the partition that a row's key is of, and no other
 CREATE TABLE par_siret (siret text) PARTITION BY RANGE (siret);
 CREATE FOREIGN TABLE par_siret_1 PARTITION OF par_siret FOR VALUES FROM (MINVALUE) TO ('00000302') SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');

@@ -17,6 +17,9 @@
  * inner scans are told so, and ask for nothing.  Not those whose rows a
  * Memoize keeps: another row with the same key may match.
  *
+ * A key that a subquery computes for each row is not known ahead: the executor
+ * evaluates such a subquery once between two rescans.
+ *
  * Scans that the loop may not execute for each row are not begun ahead: those
  * behind a one-time filter that is not true, partitions that each row chooses
  * among, and sides of joins that each row decides to read.
@@ -285,6 +288,31 @@ is_second(const LookupState *state, const Plan *plan, const Plan *side)
 }
 
 /*
+ * is_computed_by_row
+ *		Does a node have subqueries that are evaluated anew when parameters
+ *		change?
+ *
+ * Only a rescan makes the executor do so: read ahead, all rows would get the
+ * value of the first.  In doubt, it does.
+ */
+static bool
+is_computed_by_row(const LookupState *state, const Plan *plan)
+{
+	const List *subplans = state->css.ss.ps.state->es_plannedstmt->subplans;
+	ListCell   *lc;
+
+	foreach(lc, plan->initPlan)
+	{
+		const SubPlan *subplan = lfirst_node(SubPlan, lc);
+		const Plan *below = list_nth(subplans, subplan->plan_id - 1);
+
+		if (!bms_is_empty(below->extParam))
+			return true;
+	}
+	return false;
+}
+
+/*
  * collect_scans
  *		Note our scans below a node that depend on the loop's parameters, and
  *		not on those of a loop in between.
@@ -301,6 +329,8 @@ collect_scans(LookupState *state, Plan *plan, LookupWay way)
 	if (plan == NULL)
 		return;
 	check_stack_depth();
+	if (is_computed_by_row(state, plan))
+		return;
 	if (IsA(plan, ForeignScan))
 	{
 		scan = apigouv_ahead_find(state->css.ss.ps.state, plan);

@@ -183,7 +183,7 @@ my %made = (
 			"trim($x)", "substr($x, 2, 3)", "replace($x, '0', 'o')", "$x\::varchar(5)::text", "$x\::char(9)::text",
 			"CASE WHEN " . $self->simple_condition(@scopes) . " THEN $x ELSE $y END", "greatest($x, $y)",
 			$self->column_of('integer', @scopes) . '::text', "md5($x)", '(' . $self->column_of('text[]', @scopes) . ')[1]',
-			"to_char(" . $self->column_of('date', @scopes) . ", 'YYYY-MM')", "split_part($x, '-', 1)",
+			$self->whole_row('text', @scopes) // $x, "to_char(" . $self->column_of('date', @scopes) . ", 'YYYY-MM')", "split_part($x, '-', 1)",
 			'array_to_string(' . $self->column_of('text[]', @scopes) . ", '+')");
 	},
 	integer => sub {
@@ -195,7 +195,27 @@ my %made = (
 			"nullif(left(regexp_replace($text, '[^0-9].*', ''), 8), '')::int", "least($x, 5)", "abs($x)",
 			"CASE $text WHEN 'EI' THEN 1 WHEN '35' THEN 2 ELSE 0 END");
 	},
-	boolean => sub { my ($self, @scopes) = @_; return '(' . $self->simple_condition(@scopes) . ')'; });
+	date => sub {
+		my ($self, @scopes) = @_;
+		my ($x, $y) = map { $self->column_of('date', @scopes) } 1 .. 2;
+		return pick("coalesce($x, $y)", "greatest($x, $y)", "nullif($x, $y)", "CASE WHEN $x > $y THEN $x END");
+	},
+	boolean => sub {
+		my ($self, @scopes) = @_;
+		my $whole = chance(0.1) ? $self->whole_row('boolean', @scopes) : undef;
+		return $whole // '(' . $self->simple_condition(@scopes) . ')';
+	});
+
+# What the row of a table is as a whole.
+sub whole_row
+{
+	my ($self, $type, @scopes) = @_;
+	my @tables = map { $_->{alias} } grep { $_->{name} } @scopes;
+	return unless @tables;
+	my $alias = pick(@tables);
+	return pick("($alias IS NULL)", "($alias IS NOT NULL)", "($alias IS DISTINCT FROM NULL)") if $type eq 'boolean';
+	return pick("$alias\::text", "row_to_json($alias)::text", "md5(to_jsonb($alias)::text)", "num_nulls($alias)::text");
+}
 
 sub expression
 {
@@ -218,6 +238,8 @@ sub simple_condition
 	return pick("$x && $y", "$x @> $y", "$x = $y", "$x <@ $y", "cardinality($x) > 1",
 		$self->column_of('text', @scopes) . " = ANY ($x)", $self->column_of('text', @scopes) . " <> ALL ($x)", "$x IS NULL")
 	  if $type eq 'text[]';
+	return pick("$x <@ daterange('2021-06-30', '2026-07-01')", "daterange('2025-01-01', NULL) @> $x", "$x BETWEEN '2026-01-01' AND '2098-12-31'",
+		"$x IN ('2026-01-05', '2098-12-31')", "($x, $y) OVERLAPS ('2026-01-01'::date, '2027-01-01'::date)") if $type eq 'date' && chance(0.3);
 	my @ways = ("$x = $y", "$x <> $y", "$x < $y", "$x >= $y", "$x IS DISTINCT FROM $y", "$x IS NOT DISTINCT FROM $y",
 		"$x BETWEEN $y AND $z", "$x BETWEEN SYMMETRIC $y AND $z", "$x IN ($y, $z)", "$x NOT IN ($y, $z)",
 		"$x IS NULL", "$x IS NOT NULL", "coalesce($x = $y, $x IS NULL)", "($x = $y) IS NOT TRUE", "nullif($x, $y) IS NULL");
@@ -348,7 +370,12 @@ sub constant_keys
 	return join ' AND ', map {
 		my ($mine) = of_domain($_, $scope);
 		my @few = map { $self->key_constant($mine) } 1 .. pick(1, 1, 2, 3);
-		@few == 1 ? "$mine->{e} = $few[0]"
+		if ($self->{params} && chance(0.3))
+		{
+			push @{ $self->{params} }, [ 'text[]', 'ARRAY[' . join(', ', map { literal(pick(@{ $self->{constants}{ $mine->{d} } })) } @few) . ']' ];
+			@few = ();
+		}
+		!@few ? "$mine->{e} = ANY (\$" . @{ $self->{params} } . ')' : @few == 1 ? "$mine->{e} = $few[0]"
 		  : pick("$mine->{e} IN (" . join(', ', @few) . ')', "$mine->{e} = ANY (ARRAY[" . join(', ', @few) . '])',
 			'(' . join(' OR ', map { "$mine->{e} = $_" } @few) . ')');
 	} @{ $tables{ $scope->{name} }{key} };
@@ -415,6 +442,16 @@ sub item
 		  : 'unnest(ARRAY[' . join(', ', map { "$_\::text" } @values) . "]) WITH ORDINALITY $alias (v, n)";
 		return { item => $item, scope => { alias => $alias, columns => [ { e => "$alias.v", t => 'text', d => $domain, real => 'text' },
 			{ e => "$alias.n::int", t => 'integer', d => '', real => 'integer' } ] } };
+	}
+	if ($way < 0.39)
+	{
+		my $from = literal(pick(@{ $self->{constants}{dep} }));
+		my $next = pick("ms m ON m.siren = w.siren AND m.department <> $from", "af_siren m ON m.siren = w.siren AND m.date_delivrance_attestation IS NOT NULL",
+			"di d ON left(d.siret, 9) = w.siren JOIN ms m ON m.siret = d.siret", "registre m ON m.siren > w.siren");
+		return { item => "(WITH RECURSIVE w (siren, k) AS (SELECT siren, 0 FROM mp WHERE department = $from UNION SELECT m.siren, k + 1 FROM w JOIN $next"
+			  . " WHERE k < 2) SELECT siren, k FROM w) $alias (v, n)",
+			scope => { alias => $alias, columns => [ { e => "$alias.v", t => 'text', d => 'siren', real => 'text' },
+				{ e => "$alias.n", t => 'integer', d => '', real => 'integer' } ] } };
 	}
 	my $scope = scope(pick(@whole), $alias);
 	return { item => "$scope->{name} $alias", scope => $scope };
@@ -579,7 +616,8 @@ sub result
 	{
 		my ($x, $p) = map { $self->column_of($_, @{ $query->{scopes} }) } 'text', 'text';
 		return may(pick("rank() OVER (PARTITION BY $p ORDER BY $x)::int", "dense_rank() OVER (ORDER BY $x)::int",
-				"count(*) OVER (PARTITION BY $p)::int", "count($x) OVER ()::int", "sum(length($x)) OVER (PARTITION BY $p)::int"), '0');
+				"count(*) OVER (PARTITION BY $p)::int", "count($x) OVER ()::int", "sum(length($x)) OVER (ORDER BY $x)::int",
+				"count(*) FILTER (WHERE $x > $p) OVER (PARTITION BY $p ORDER BY $x RANGE UNBOUNDED PRECEDING)::int", "sum(length($x)) OVER (PARTITION BY $p)::int"), '0');
 	}
 	return $self->expression($type, @{ $query->{scopes} });
 }
@@ -611,13 +649,13 @@ sub grouped
 	push @$domains, map { [ $_, '' ] } @$types if $domains;
 	# expressions with parameters or subqueries would not be the same twice, and
 	# constants are no columns
-	my %numbered = map { ($_ => 1) } grep { $list[ $_ - 1 ] =~ /\$\d|SELECT|^\d+$|^'/ } 1 .. @list;
+	my %numbered = map { ($_ => 1) } grep { $list[ $_ - 1 ] =~ /\$\d|SELECT|^\d+$|^'|^(?:true|false|NULL)/ } 1 .. @list;
 	my @groups;
 	for my $place (1 .. @list)
 	{
 		push @groups, $place if grep { $_ eq $list[ $place - 1 ] } @by;
 	}
-	my $by = !@groups ? '' : ' GROUP BY ' . (chance(0.2) && !%numbered ? pick('ROLLUP', 'CUBE') . ' (' . join(', ', map { $list[ $_ - 1 ] } @groups) . ')'
+	my $by = !@groups ? '' : ' GROUP BY ' . (chance(0.2) && !%numbered ? pick('ROLLUP (', 'CUBE (', 'GROUPING SETS ((), ', 'GROUPING SETS (') . join(', ', map { $list[ $_ - 1 ] } @groups) . ')'
 		: join ', ', @groups);
 	my $having = chance(0.25) ? may(' HAVING count(*) ' . pick('> 1', '= 1', '>= 2')) : '';
 	return 'SELECT ' . join(', ', @list) . " FROM $query->{from}$query->{where}$by$having";
