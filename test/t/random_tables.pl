@@ -258,7 +258,7 @@ sub made_short
 # ===================================================================
 my $generator = RandomTables->new(pools => \%pools, rows => \%rows, constants => \%constants);
 my ($run, $failed, $no_queries, $with_rows, $large) = (0) x 5;
-my (%how, %keyless, %nodes, @why);
+my (%how, %keyless, @why, @not_queries);
 my $digest = Digest::MD5->new;
 $began = time();
 
@@ -277,7 +277,7 @@ for my $number ($first .. $first + $queries - 1)
 	if (defined $should->{sqlstate})
 	{
 		$no_queries++;
-		push @why, "query $number is no query: $should->{sqlstate} $should->{message}\n$should->{sql}";
+		push @not_queries, "query $number is no query: $should->{sqlstate} $should->{message}\n$should->{sql}";
 		next;
 	}
 	$how{ $query->{how} }++;
@@ -301,7 +301,7 @@ diag(sprintf '%d runs in %.1f s; %d queries with more than one row, %d too large
 note("query $_ without a key: $keyless{$_}") for sort { $a <=> $b } keys %keyless;
 is($no_queries, 0, 'what is generated are queries');
 is($failed, 0, "$queries queries over several tables: as on local copies");
-diag(join "\n\n", splice @why, 0, $shown) if @why;
+diag(join "\n\n", splice(@why, 0, $shown), splice @not_queries, 0, $shown) if $failed || $no_queries;
 cmp_ok($with_rows, '>', $queries / 4, 'enough of them have rows');
 cmp_ok(scalar keys %keyless, '<=', $queries / 20, 'few of them cannot be planned for want of a key');
 cmp_ok($large, '<=', $queries / 20, 'few of them are too large to compare');
