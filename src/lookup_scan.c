@@ -303,7 +303,7 @@ is_computed_by_row(const LookupState *state, const Plan *plan)
 
 	foreach(lc, plan->initPlan)
 	{
-		const		SubPlan *subplan = lfirst_node(SubPlan, lc);
+		const SubPlan *subplan = lfirst_node(SubPlan, lc);
 		const Plan *below = list_nth(subplans, subplan->plan_id - 1);
 
 		if (!bms_is_empty(below->extParam))
