@@ -20,6 +20,7 @@
 
 #include "messages.h"
 #include "request.h"
+#include "rowstream.h"
 
 /* Position of the path parameter called name (len bytes), or -1. */
 static int
@@ -146,13 +147,28 @@ append_parameters(StringInfo url, const ApigouvCall *call)
 	}
 }
 
-/* Append one value of a body in its declared type. */
+/* Is a text a number as JSON writes it? */
+static bool
+is_json_number(const char *text)
+{
+	ApigouvValue value;
+	const char *error;
+
+	return strspn(text, "0123456789+-.eE") == strlen(text) &&
+		apigouv_value_parse(text, strlen(text), &value, &error) &&
+		value.kind == APIGOUV_NUMBER;
+}
+
+/*
+ * Append one value of a body in its declared type; what has not the form of
+ * that type as a string, for the API to refuse.
+ */
 static void
 append_body_value(StringInfo body, const ApigouvParam *param,
 				  const char *value)
 {
 	bool		is_number = param->body_type == APIGOUV_BODY_NUMBER &&
-	strspn(value, "0123456789+-.eE") == strlen(value);
+	is_json_number(value);
 	bool		is_boolean = param->body_type == APIGOUV_BODY_BOOLEAN &&
 	(strcmp(value, "true") == 0 || strcmp(value, "false") == 0);
 

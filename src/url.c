@@ -144,6 +144,15 @@ apigouv_url_egress(const char *url, ApigouvHttpSettings *settings)
 		apigouv_egress_parse(parts.host, strlen(parts.host), &egress->own);
 }
 
+/* Do two slashes, no more, follow the scheme?  libcurl takes one to three. */
+static bool
+has_authority(const char *url, const char *scheme)
+{
+	const char *rest = url + Min(strlen(scheme), strlen(url));
+
+	return strncmp(rest, "://", 3) == 0 && rest[3] != '/';
+}
+
 bool
 apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
 					   const char **why)
@@ -152,7 +161,9 @@ apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
 
 	*is_http = *loopback = false;
 	*why = NULL;
-	if (apigouv_url_has_control(url) || !apigouv_url_split(url, false, &parts))
+	if (apigouv_url_has_control(url) ||
+		!apigouv_url_split(url, false, &parts) ||
+		!has_authority(url, parts.scheme))
 		*why = "it is not an absolute URL";
 	else if (strcmp(parts.scheme, "http") != 0 &&
 			 strcmp(parts.scheme, "https") != 0)
