@@ -275,6 +275,8 @@ load(Case *c, void (*what) (void *), const char *file)
 		CHECK(shim_kept_chunks() == kept);
 		return true;
 	}
+	if (getenv("FUZZ_SAY") != NULL)
+		fprintf(stderr, "%s\n", shim_error.message);
 	CHECK(shim_error.code == ERRCODE_CONFIG_FILE_ERROR ||
 		  shim_error.code == ERRCODE_STATEMENT_TOO_COMPLEX);
 	CHECK(shim_error.code == ERRCODE_STATEMENT_TOO_COMPLEX ||
