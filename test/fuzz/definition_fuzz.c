@@ -98,7 +98,8 @@ static int
 kept_files(const char *file)
 {
 	int			n = 0;
-	MemoryContext context = definitions_cxt ? definitions_cxt->firstchild : NULL;
+	MemoryContext context = definitions_cxt ? definitions_cxt->firstchild
+	: NULL;
 
 	for (; context != NULL; context = context->nextchild)
 		n += context->ident != NULL && strcmp(context->ident, file) == 0;
@@ -211,7 +212,8 @@ use_request(const ApigouvApi *api, const ApigouvRoute *route, bool lookup)
 static void
 use_table(const ApigouvApi *api, const ApigouvTable *table)
 {
-	CHECK(table->reponse_column >= 0 && table->reponse_column < table->ncolumns);
+	CHECK(table->reponse_column >= 0 &&
+		  table->reponse_column < table->ncolumns);
 	for (int i = 0; i < table->nroutes; i++)
 	{
 		const ApigouvRoute *route = &table->routes[i];
@@ -365,7 +367,8 @@ LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most,
 											  ? sections[other].json
 											  : sections[which].json);
 
-			sections[which].json = mutate_json(sections[which].json, from, words);
+			sections[which].json = mutate_json(sections[which].json, from,
+											   words);
 			json_decref(from);
 		}
 		for (int i = 0; i < n; i++)

@@ -103,6 +103,7 @@ mutate_atom(const char *const *words)
 		0, -1, 1, 2, 3, 100, 2147483647, 2147483648.0, -2147483648.0, 1e18, 0.5
 	};
 	size_t		nwords = 0;
+	size_t		i;
 	double		number;
 
 	while (words[nwords] != NULL)
@@ -115,7 +116,8 @@ mutate_atom(const char *const *words)
 			return json_boolean(mutate_random(2));
 		case 2:
 		case 3:
-			number = numbers[mutate_random(sizeof(numbers) / sizeof(*numbers))];
+			i = mutate_random(sizeof(numbers) / sizeof(*numbers));
+			number = numbers[i];
 			return number == (double) (json_int_t) number
 				? json_integer((json_int_t) number) : json_real(number);
 		case 4:
@@ -174,6 +176,7 @@ mutate_json(json_t *root, const json_t *other, const char *const *words)
 	MutateSpot	from = mutate_spot((json_t *) other);
 	json_t	   *copy = json_deep_copy(from.value);
 	json_t	   *wrapped;
+	size_t		at = json_array_size(spot.value);
 	size_t		nwords = 0;
 
 	while (words[nwords] != NULL)
@@ -193,9 +196,7 @@ mutate_json(json_t *root, const json_t *other, const char *const *words)
 				json_object_set(spot.value, from.key ? from.key
 								: words[mutate_random(nwords)], copy);
 			else if (json_is_array(spot.value))
-				json_array_insert(spot.value,
-								  mutate_random(json_array_size(spot.value) + 1),
-								  copy);
+				json_array_insert(spot.value, mutate_random(at + 1), copy);
 			break;
 		case 3:					/* another word for a name */
 			if (spot.key != NULL)

@@ -734,8 +734,9 @@ pg_mbstrlen_with_len(const char *mbstr, int limit)
 int
 pg_mb2wchar_with_len(const char *from, pg_wchar *to, int len)
 {
-	return pg_wchar_table[PG_UTF8].mb2wchar_with_len((const unsigned char *) from,
-													 to, len);
+	const unsigned char *bytes = (const unsigned char *) from;
+
+	return pg_wchar_table[PG_UTF8].mb2wchar_with_len(bytes, to, len);
 }
 
 /* A pattern is right when its parentheses pair. */

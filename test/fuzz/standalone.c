@@ -75,7 +75,7 @@ LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most)
 	return size;
 }
 
-/* Runs the target on a copy of the exact size, kept in a file until it is done. */
+/* Runs the target on a copy of the exact size; the file is for who finds. */
 static void
 run(const uint8_t *data, size_t size)
 {
