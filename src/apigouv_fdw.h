@@ -77,6 +77,7 @@ extern Cost apigouv_plan_cost(const ForeignPath *path, double times,
 							  double different);
 
 extern List *apigouv_plan_routes(const List *matched, List **exprs);
+extern Node *apigouv_plan_number(double number);
 extern List *apigouv_plan_columns(const Bitmapset *columns);
 
 /* upper.c */

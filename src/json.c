@@ -11,8 +11,10 @@
  * server's wins: a call to it would crash the backend.  Hence the poison
  * below, and hence no server header that declares the other one.
  *
- * jansson allocates with malloc.  A tree is released by a reset callback of
- * the memory context it was parsed in, so no error path frees it by hand.
+ * jansson's memory is the current memory context's while it works for us: a
+ * tree ends with its context, and want of memory raises where it is met.  Of
+ * itself jansson would not always say so: it drops a byte of a text that it
+ * could not store, and a dump without memory is an empty one.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,10 +25,34 @@
 
 #include "json.h"
 
-static void
-release_document(void *arg)
+/* What jansson allocated with before. */
+typedef struct Allocation
 {
-	json_decref((json_t *) arg);
+	json_malloc_t allocate;
+	json_free_t release;
+} Allocation;
+
+static void *
+allocate(size_t size)
+{
+	return MemoryContextAllocHuge(CurrentMemoryContext, size);
+}
+
+/* From here jansson allocates in the current context, until leave(). */
+static Allocation
+enter(void)
+{
+	Allocation	before;
+
+	json_get_alloc_funcs(&before.allocate, &before.release);
+	json_set_alloc_funcs(allocate, pfree);
+	return before;
+}
+
+static void
+leave(Allocation before)
+{
+	json_set_alloc_funcs(before.allocate, before.release);
 }
 
 /*
@@ -54,25 +80,22 @@ ApigouvJson *
 apigouv_json_parse(const char *text, size_t len, char *error,
 				   size_t error_size)
 {
-	MemoryContextCallback *release;
+	Allocation	before = enter();
 	json_error_t problem;
-	json_t	   *json;
+	json_t	   *volatile json;
 
-	/* allocated first: nothing may raise while the tree has no owner */
-	release = palloc0(sizeof(MemoryContextCallback));
-
-	json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
-					  &problem);
-	if (json == NULL)
+	PG_TRY();
 	{
-		describe(&problem, error, error_size);
-		pfree(release);
-		return NULL;
+		json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY,
+						  &problem);
 	}
-
-	release->func = release_document;
-	release->arg = json;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, release);
+	PG_FINALLY();
+	{
+		leave(before);
+	}
+	PG_END_TRY();
+	if (json == NULL)
+		describe(&problem, error, error_size);
 	return json;
 }
 
@@ -228,21 +251,31 @@ apigouv_json_text(const ApigouvJson *json)
  * apigouv_json_dump
  *		NULL for a NULL pointer.
  *
- * Measured first, then written into palloc'd memory: jansson's own buffer
- * would be lost if palloc raised, and a callback must not raise.
+ * Measured first, then written: jansson's callback must not raise, for it is
+ * deep in its own frames; its own memory may, see above.
  */
 char *
 apigouv_json_dump(const ApigouvJson *json)
 {
 	const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY;
+	Allocation	before;
 	size_t		size;
-	char	   *text;
+	char	   *volatile text;
 
 	if (json == NULL)
 		return NULL;
-	size = json_dumpb(json, NULL, 0, flags);
-	text = palloc(size + 1);
-	size = json_dumpb(json, text, size, flags);
-	text[size] = '\0';
+	before = enter();
+	PG_TRY();
+	{
+		size = json_dumpb(json, NULL, 0, flags);
+		text = palloc(size + 1);
+		size = json_dumpb(json, text, size, flags);
+		text[size] = '\0';
+	}
+	PG_FINALLY();
+	{
+		leave(before);
+	}
+	PG_END_TRY();
 	return text;
 }

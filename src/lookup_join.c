@@ -211,8 +211,8 @@ read_ahead_path(Path *outer, double keys, double requests,
 	path->path.parallel_workers = 0;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_paths = list_make1(outer);
-	path->custom_private = list_make4(makeFloat(psprintf("%.0f", keys)),
-									  makeFloat(psprintf("%.0f", requests)),
+	path->custom_private = list_make4(apigouv_plan_number(keys),
+									  apigouv_plan_number(requests),
 									  lookup->values, lookup->conditions);
 	path->methods = &path_methods;
 	return path;

@@ -33,6 +33,19 @@
 #define MIN_FIRST_ROWS 20
 #define MAX_DROPPED 10
 
+/*
+ * apigouv_plan_number
+ *		A number as it travels in fdw_private.
+ *
+ * With a point: a plan that is written as text and read would have an Integer
+ * in place of a Float without.
+ */
+Node *
+apigouv_plan_number(double number)
+{
+	return (Node *) makeFloat(psprintf("%.1f", number));
+}
+
 /* A binding, as it travels in fdw_private; adds its expression to *exprs. */
 static List *
 make_binding(int target, const ApigouvQual *qual, List **exprs)
@@ -287,8 +300,7 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 						 apigouv_plan_columns(info->columns),
 						 hints_of(root, plan, &best_path->path),
 						 makeString(pstrdup(plan->missing ? plan->missing : "")));
-	private = lappend(private,
-					  makeFloat(psprintf("%.0f", plan->requests)));
+	private = lappend(private, apigouv_plan_number(plan->requests));
 
 	split_clauses(info, baserel->relid, scan_clauses, &shown, &hidden);
 	private = lappend(private, makeInteger(list_length(hidden)));

@@ -339,8 +339,7 @@ apigouv_upper_plan(ForeignPath *path, List *tlist, Plan *outer_plan)
 	private = list_make5(routes, NIL,
 						 apigouv_plan_columns(plan->info->columns),
 						 list_make3_int(0, 0, 0), makeString(pstrdup("")));
-	private = lappend(private, makeFloat(psprintf("%.0f",
-												  plan->match->tasks)));
+	private = lappend(private, apigouv_plan_number(plan->match->tasks));
 	private = lappend(private, makeInteger(0));
 	foreach(lc, plan->counts)
 		scan_tlist = lappend(scan_tlist,
