@@ -81,3 +81,37 @@ find_pg_config()
 	fi
 	echo "$chosen"
 }
+
+# own_server_tree DIR: a PostgreSQL tree in DIR/pg to install into and to change. Programs are copied, since they find
+# their files from their own place; the rest is linked. Sets bin, lib and share.
+own_server_tree()
+{
+	from=$(find_pg_config)
+	from_bin=$("$from" --bindir)
+	from_lib=$("$from" --pkglibdir)
+	from_share=$("$from" --sharedir)
+	base=$from_bin
+	while case $from_share/ in "$base"/*) false ;; *) true ;; esac; do
+		base=$(dirname "$base")
+	done
+	bin=$1/pg${from_bin#"$base"}
+	lib=$1/pg${from_lib#"$base"}
+	share=$1/pg${from_share#"$base"}
+	mkdir -p "$bin" "$lib" "$share/extension"
+	cp "$from_bin"/* "$bin"
+	ln -s "$base/include" "$1/pg/include"
+	ln -s "$from_lib"/* "$lib"
+	for file in "$from_share"/*; do
+		[ "$file" = "$from_share/extension" ] || ln -s "$file" "$share"
+	done
+	ln -s "$from_share"/extension/* "$share/extension"
+	rm -rf "$lib"/apigouv_fdw* "$lib/bitcode" "$share"/extension/apigouv_fdw*
+}
+
+# copy_project DIR: the project without what is built.
+copy_project()
+{
+	mkdir "$1"
+	(cd "$root" && tar cf - --exclude=./.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude=__pycache__ \
+		--exclude=./.build-stamp .) | (cd "$1" && tar xf -)
+}
