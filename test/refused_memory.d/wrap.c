@@ -19,7 +19,7 @@
 
 #define BY_PALLOC	8
 
-extern int	apigouv_refuse_point(int kind, void *caller) pg_attribute_weak();
+extern int	apigouv_refuse_point(int kind, void *caller) __attribute__((weak));
 
 #define POINT() \
 	do { \

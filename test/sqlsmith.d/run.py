@@ -27,7 +27,7 @@ CANCEL_EVERY_S = 4
 
 # what the rounds have in turn: role, settings
 ROUNDS = [
-    ("hasard_cles", ""),
+    ("hasard_cles", "-c enable_hashjoin=off"),
     ("hasard_tout", "-c apigouv_fdw.missing_key=empty"),
     ("hasard_cles", "-c apigouv_fdw.on_failure=row -c apigouv_fdw.keep_after_error_s=0"),
     ("hasard_cles", "-c force_parallel_mode=regress -c parallel_setup_cost=0 -c parallel_tuple_cost=0"),
@@ -230,6 +230,8 @@ def run_round(number, queries, seed, watch, log):
         watch.look()
         time.sleep(0.1)
     output.close()
+    if smith.returncode != 0:
+        print(pathlib.Path(output.name).read_text(encoding="utf-8", errors="replace")[-600:])
     log.read()
     ends = sorted(log.ends[first_end:])
     with_requests = set()
