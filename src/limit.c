@@ -218,7 +218,10 @@ hash_texts(const char *const *texts, int n, uint64_t key[2])
 	if (hash != NULL)
 		pg_cryptohash_free(hash);
 	if (!ok)
-		elog(ERROR, "could not compute a hash");
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("A hash could not be computed.")));
 	memcpy(key, digest, 2 * sizeof(uint64_t));
 }
 

@@ -253,6 +253,8 @@ make_nesting(ApigouvReader *reader, const ApigouvTable *table,
 		apigouv_nesting_create(reader->route->rows_path, reader->nvalues,
 							   as_array(all), levels, list_length(envelope),
 							   as_array(envelope), &error);
+	if (reader->nesting == NULL && strcmp(error, "out of memory") == 0)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s", error)));
 	if (reader->nesting == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),

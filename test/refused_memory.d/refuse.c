@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 /* Who asks. */
-#define BY_LIBRARIES	1		/* libcurl, jansson, OpenSSL, nghttp2, zlib ... */
+#define BY_LIBRARIES	1		/* libcurl, jansson, OpenSSL, ... */
 #define BY_SERVER		2		/* blocks of memory contexts, and what else */
 #define BY_EXTENSION	4		/* malloc in our own code */
 #define BY_PALLOC		8		/* palloc and its like in our own code (wrap.c) */

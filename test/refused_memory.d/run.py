@@ -82,6 +82,7 @@ class Trial:
         self.session.query(self.sql)
         self.right = self.session.query(self.sql)[:2]
         self.states = collections.Counter()
+        self.said = {}
         self.findings = []
 
     def found(self, at, place, what):
@@ -114,6 +115,8 @@ class Trial:
             if self.sql.startswith("BEGIN"):
                 self.session.query("ROLLBACK;")
             self.states[state or "rows"] += refused > 0
+            if state not in (None, "53200") and refused:
+                self.said.setdefault(state, f"{said[:160]} ({self.kind} {at}, {place})")
             if state is None and rows != self.right[0]:
                 self.found(at, place, f"wrong rows: {rows[:3]} {said[:200]}")
             elif state == "XX000":
@@ -142,6 +145,8 @@ class Trial:
         how = ", ".join(f"{state} {n}" for state, n in self.states.most_common() if n)
         print(f"{self.name}, {self.kind}: {done} refused of {at - 1}{' and on' if time.monotonic() - began >= self.args.seconds else ''}"
               f" in {time.monotonic() - began:.0f} s: {how}", flush=True)
+        for state, text in self.said.items():
+            print(f"  {state} {text}", flush=True)
         for text in self.findings:
             print(f"  -- {text}", flush=True)
         return len(self.findings)

@@ -55,10 +55,14 @@ WRAP(void *, repalloc, (void *old, Size size), (old, size))
 WRAP(char *, pstrdup, (const char *text), (text))
 WRAP(char *, pnstrdup, (const char *text, Size len), (text, len))
 WRAP(void *, MemoryContextAlloc, (MemoryContext cxt, Size size), (cxt, size))
-WRAP(void *, MemoryContextAllocZero, (MemoryContext cxt, Size size), (cxt, size))
-WRAP(void *, MemoryContextAllocZeroAligned, (MemoryContext cxt, Size size), (cxt, size))
-WRAP(void *, MemoryContextAllocHuge, (MemoryContext cxt, Size size), (cxt, size))
-WRAP(char *, MemoryContextStrdup, (MemoryContext cxt, const char *text), (cxt, text))
+WRAP(void *, MemoryContextAllocZero, (MemoryContext cxt, Size size),
+	 (cxt, size))
+WRAP(void *, MemoryContextAllocZeroAligned, (MemoryContext cxt, Size size),
+	 (cxt, size))
+WRAP(void *, MemoryContextAllocHuge, (MemoryContext cxt, Size size),
+	 (cxt, size))
+WRAP(char *, MemoryContextStrdup, (MemoryContext cxt, const char *text),
+	 (cxt, text))
 WRAP(MemoryContext, AllocSetContextCreateInternal,
 	 (MemoryContext parent, const char *name, Size least, Size first, Size most),
 	 (parent, name, least, first, most))
@@ -67,8 +71,11 @@ WRAP(List *, lappend_int, (List *list, int datum), (list, datum))
 WRAP(List *, lcons, (void *datum, List *list), (datum, list))
 WRAP(List *, list_concat, (List *one, const List *other), (one, other))
 WRAP_VOID(initStringInfo, (StringInfo buf), (buf))
-WRAP_VOID(appendStringInfoString, (StringInfo buf, const char *text), (buf, text))
+WRAP_VOID(appendStringInfoString, (StringInfo buf, const char *text),
+	 (buf, text))
 WRAP_VOID(appendStringInfoChar, (StringInfo buf, char c), (buf, c))
-WRAP_VOID(appendBinaryStringInfo, (StringInfo buf, const char *data, int len), (buf, data, len))
+WRAP_VOID(appendBinaryStringInfo, (StringInfo buf, const char *data, int len),
+	 (buf, data, len))
 WRAP_VOID(enlargeStringInfo, (StringInfo buf, int needed), (buf, needed))
-WRAP(HeapTuple, heap_form_tuple, (TupleDesc desc, Datum *values, bool *nulls), (desc, values, nulls))
+WRAP(HeapTuple, heap_form_tuple, (TupleDesc desc, Datum *values, bool *nulls),
+	 (desc, values, nulls))

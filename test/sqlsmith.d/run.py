@@ -116,7 +116,8 @@ class Watch:
     def busy(self):
         rows, _, _ = self.session.query(
             "SELECT pid, query_start, extract(epoch FROM clock_timestamp() - query_start), wait_event, state, translate(query, E'\\n', ' ')"
-            " FROM pg_stat_activity WHERE usename LIKE 'hasard%' AND backend_type = 'client backend';")
+            " FROM pg_stat_activity WHERE usename LIKE 'hasard%' AND backend_type = 'client backend'"
+            f" AND application_name = '{PROGRAM}';")
         return rows
 
     def look(self):
