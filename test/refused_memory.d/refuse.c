@@ -34,7 +34,7 @@
 /* The shared file, written by the test. */
 typedef struct Order
 {
-	int32_t		pid;			/* of the process that it is about; 0: nobody */
+	int32_t		pid;			/* of the process it is about; 0: none */
 	int32_t		kinds;			/* bits of who is counted */
 	int64_t		at;				/* the call that is refused; 0: none */
 	int32_t		for_ever;		/* and all that follow */

@@ -64,7 +64,8 @@ WRAP(void *, MemoryContextAllocHuge, (MemoryContext cxt, Size size),
 WRAP(char *, MemoryContextStrdup, (MemoryContext cxt, const char *text),
 	 (cxt, text))
 WRAP(MemoryContext, AllocSetContextCreateInternal,
-	 (MemoryContext parent, const char *name, Size least, Size first, Size most),
+	 (MemoryContext parent, const char *name, Size least, Size first,
+	  Size most),
 	 (parent, name, least, first, most))
 WRAP(List *, lappend, (List *list, void *datum), (list, datum))
 WRAP(List *, lappend_int, (List *list, int datum), (list, datum))
