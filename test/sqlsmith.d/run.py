@@ -43,20 +43,23 @@ ROUNDS = [
 ROLES = """
 CREATE ROLE hasard_tout LOGIN;
 CREATE ROLE hasard_cles LOGIN;
-GRANT USAGE ON SCHEMA marche_inclusion, data_inclusion, entreprise, marche_travail, particulier, inclusion, registre, cles
+GRANT USAGE ON SCHEMA marche_inclusion, data_inclusion, entreprise, marche_travail, particulier, inclusion, registre,
+    cles
     TO hasard_tout, hasard_cles;
 GRANT USAGE ON FOREIGN SERVER marche_inclusion, data_inclusion, entreprise, marche_travail, particulier
     TO hasard_tout, hasard_cles;
-GRANT SELECT ON ALL TABLES IN SCHEMA marche_inclusion, data_inclusion, entreprise, marche_travail, particulier, inclusion,
-    registre TO hasard_tout;
+GRANT SELECT ON ALL TABLES IN SCHEMA marche_inclusion, data_inclusion, entreprise, marche_travail, particulier,
+    inclusion, registre TO hasard_tout;
 GRANT SELECT ON ALL TABLES IN SCHEMA registre, cles, inclusion TO hasard_tout, hasard_cles;
-SELECT format('GRANT SELECT ON %I.%I TO hasard_cles', api, "table") FROM apigouv_tables WHERE keys IS NULL OR keys = '{}'
+SELECT format('GRANT SELECT ON %I.%I TO hasard_cles', api, "table") FROM apigouv_tables
+    WHERE keys IS NULL OR keys = '{}'
 \\gexec
 SELECT format('CREATE USER MAPPING FOR %I SERVER %I OPTIONS (%s)', role, srvname,
     (SELECT string_agg(format('%s %L', option_name, option_value), ', ') FROM pg_options_to_table(umoptions)))
     FROM pg_user_mappings, (VALUES ('hasard_tout'), ('hasard_cles')) AS r (role) WHERE usename = 'postgres'
 \\gexec
-REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint), pg_cancel_backend(integer), set_config(text, text, boolean)
+REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint), pg_cancel_backend(integer),
+    set_config(text, text, boolean)
     FROM PUBLIC;
 ALTER ROLE hasard_tout SET apigouv_fdw.max_requests_per_query = {requests};
 ALTER ROLE hasard_cles SET apigouv_fdw.max_requests_per_query = {requests};
@@ -72,7 +75,8 @@ PROGRAM = "sqlsmith::dut"
 
 
 def psql(sql):
-    subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"], input=sql.encode(), check=True)
+    subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"],
+                   input=sql.encode(), check=True)
 
 
 def control(what, value=None):
@@ -115,7 +119,8 @@ class Watch:
 
     def busy(self):
         rows, _, _ = self.session.query(
-            "SELECT pid, query_start, extract(epoch FROM clock_timestamp() - query_start), wait_event, state, translate(query, E'\\n', ' ')"
+            "SELECT pid, query_start, extract(epoch FROM clock_timestamp() - query_start), wait_event, state,"
+            " translate(query, E'\\n', ' ')"
             " FROM pg_stat_activity WHERE usename LIKE 'hasard%' AND backend_type = 'client backend'"
             f" AND application_name = '{PROGRAM}';")
         return rows
@@ -164,7 +169,8 @@ class Log:
     LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) UTC\|(\d+)\|(\w*)\|(\w{5})\|([^|]*)\|(\w+):  (.*)")
 
     def __init__(self):
-        self.file = open(pathlib.Path(os.environ["PGHOST"]).parent / "data/server.log", encoding="utf-8", errors="replace")
+        self.file = open(pathlib.Path(os.environ["PGHOST"]).parent / "data/server.log",
+                         encoding="utf-8", errors="replace")
         self.file.seek(0, 2)
         self.errors = collections.Counter()
         self.internal = {}
@@ -246,14 +252,16 @@ def run_round(number, queries, seed, watch, log):
     made = queries if smith.returncode == 0 else len(ends) // 3
     print(f"round {number + 1} ({role} {settings.replace('-c ', '')}): seed {seed}, {made} queries,"
           f" {len(requests)} requests by {len(with_requests)} of them, memory"
-          f" {min(memory[:quarter]) // 1024} to {min(memory[-quarter:]) // 1024} MB, exit {smith.returncode}", flush=True)
+          f" {min(memory[:quarter]) // 1024} to {min(memory[-quarter:]) // 1024} MB,"
+          f" exit {smith.returncode}", flush=True)
     return made, len(requests), len(with_requests), smith.returncode
 
 
 def main(argv):
     wanted = int(argv[0]) if argv else 2000
     seed = int(argv[1]) if len(argv) > 1 else int(time.time())
-    views = subprocess.run(["perl", "-I", str(HERE.parent / "t"), str(HERE / "views.pl")], check=True, stdout=subprocess.PIPE).stdout
+    views = subprocess.run(["perl", "-I", str(HERE.parent / "t"), str(HERE / "views.pl")],
+                           check=True, stdout=subprocess.PIPE).stdout
     psql(views.decode())
     psql(ROLES.replace("{requests}", str(REQUESTS)))
     log, watch = Log(), Watch(seed)
