@@ -219,7 +219,9 @@ apigouv_reply_judge(const ApigouvApi *api, const ApigouvRoute *route,
 	}
 	if (transfer->failure != APIGOUV_FAILURE_NONE)
 	{
-		judgement->verdict = APIGOUV_REPLY_UNAVAILABLE;
+		/* want of memory here says nothing of the source */
+		judgement->verdict = transfer->failure == APIGOUV_FAILURE_MEMORY ?
+			APIGOUV_REPLY_ERROR : APIGOUV_REPLY_UNAVAILABLE;
 		return;
 	}
 	if (transfer->status >= 300)
