@@ -275,28 +275,34 @@ on_close_socket(void *arg, curl_socket_t fd)
 /*
  * Called before each send.  libcurl resends by itself when a connection that
  * it had kept turns out dead; the upstream may have counted both, so each
- * needs its slot.
+ * needs its slot.  It would try up to six of the connections that it has kept,
+ * all of them dead perhaps: once is enough, over a new one, which it does not
+ * replace.  Where connections are shared it has few, and calls us for what it
+ * then puts off as well.
  */
 static int
 on_send(void *arg, char *remote_ip, char *local_ip, int remote_port,
 		int local_port)
 {
 	ApigouvTransfer *transfer = arg;
+	ApigouvTransferPrivate *private = transfer->private;
 	ApigouvAddress to;
 
 	if (!apigouv_egress_parse(remote_ip, strlen(remote_ip), &to) ||
-		!may_connect(transfer->private, &to))
+		!may_connect(private, &to))
 	{
-		transfer->private->allowed = false;
+		private->allowed = false;
 		return CURL_PREREQFUNC_ABORT;
 	}
 	if (!apigouv_admit_send(transfer))
 	{
-		transfer->private->vetoed = true;
+		private->vetoed = true;
 		return CURL_PREREQFUNC_ABORT;
 	}
-	if (++transfer->private->sends > 1)
+	if (++private->sends > 1)
 		transfer->attempts++;
+	else if (!apigouv_origin_may_share(private->url))
+		(void) curl_easy_setopt(private->easy, CURLOPT_FRESH_CONNECT, 1L);
 	return CURL_PREREQFUNC_OK;
 }
 

@@ -101,6 +101,26 @@ my $replaced = counted($session, $one);
 is($replaced->{requests} . ($replaced->{sqlstate} // ''), '2',
 	'a dead kept connection is replaced');
 
+# All kept connections may be dead, not only the one that is tried first: the
+# second goes over a new one.
+my $some = $session->value("SELECT string_agg(siret, ',') FROM (SELECT DISTINCT siret FROM marche_inclusion.structures LIMIT 6) AS s");
+my $several = "SELECT count(*) FROM marche_inclusion.structures WHERE siret = ANY (string_to_array('$some', ','))";
+for my $retries (0, 1)
+{
+	$session = session($node);
+	options(retries => $retries);
+	stub_reset();
+	stub_latency(200);
+	$session->query($several);
+	stub_latency(0);
+	cmp_ok(scalar(keys %{ { map { $_->{connection} => 1 } requests() } }), '>=', 4, 'several connections are kept');
+	faults({ api => 'marche_inclusion', action => 'close', times => -1 });
+	my $lost_all = counted($session, $one);
+	is("$lost_all->{requests} $lost_all->{sqlstate}", '2 08006',
+		"no connection lives, retries $retries: tried twice, not once for each of them");
+	like($lost_all->{detail}, qr/, after 2 attempts\.$/, 'and so it says');
+}
+
 for my $action (qw(stall stall_body))
 {
 	options(timeout_ms => 300);
