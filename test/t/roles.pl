@@ -104,6 +104,19 @@ faults();
 is(session($node, user => 'autre')->value($mappings), '1', 'with USAGE: its own mapping');
 is(session($node, user => 'autre')->value('SELECT usename FROM pg_user_mappings WHERE umoptions IS NOT NULL'), 'autre', 'no other');
 
+# What the server's own roles see, so that nobody gives them to an agent who
+# should not: whoever reads all data reads the catalog of mappings too.
+for my $role (qw(pg_read_all_data pg_monitor pg_read_all_settings pg_write_all_data pg_signal_backend))
+{
+	$super->query("CREATE ROLE with_$role LOGIN IN ROLE $role");
+	my $session = session($node, user => "with_$role");
+	is($session->value($mappings), '0', "$role: no options in pg_user_mappings");
+	tells_nothing($session, 'TABLE apigouv_tokens');
+	my $result = $session->query('SELECT umoptions FROM pg_user_mapping');
+	is($result->{sqlstate} // (index($result->{out}, $secrets[0]) >= 0 ? 'tokens' : 'none'),
+		$role eq 'pg_read_all_data' ? 'tokens' : '42501', "$role: the catalog itself");
+}
+
 # ===================================================================
 # Objects of the wrapper: none can be made, changed or used
 # ===================================================================
