@@ -237,4 +237,7 @@ extern void apigouv_http_escape(struct StringInfoData *buf, const char *text);
 extern bool apigouv_http_check_url(const char *url, bool *is_http,
 								   bool *loopback, const char **why);
 
+/* Is a text the address of a proxy, as libcurl reads it? */
+extern bool apigouv_http_check_proxy(const char *url);
+
 #endif							/* APIGOUV_HTTP_H */

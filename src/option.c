@@ -302,6 +302,8 @@ check_value(const OptionRow *row, const char *value)
 			break;
 		case KIND_PROXY:
 			check_no_password(row, value);
+			if (!apigouv_http_check_proxy(value))
+				raise_bad_value(row, value, "Give the address of a proxy, such as http://host:port.");
 			break;
 		case KIND_NETWORKS:
 			read_networks(value, &egress);

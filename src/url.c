@@ -179,3 +179,21 @@ apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
 	}
 	return *why == NULL;
 }
+
+bool
+apigouv_http_check_proxy(const char *url)
+{
+	static const char *const schemes[] = {
+		"http", "https", "socks4", "socks4a", "socks5", "socks5h"
+	};
+	ApigouvUrlParts parts;
+
+	if (apigouv_url_has_control(url) || !apigouv_url_split(url, true, &parts))
+		return false;
+	for (size_t i = 0; i < lengthof(schemes); i++)
+	{
+		if (strcmp(parts.scheme, schemes[i]) == 0)
+			return true;
+	}
+	return false;
+}

@@ -13,6 +13,7 @@ use ApigouvFaults;
 use ApigouvQuota;
 use ApigouvResolver;
 use ApigouvTest;
+use IO::Socket::UNIX;
 use JSON::PP;
 use Test::More;
 
@@ -290,7 +291,21 @@ options(base_url => "http://127.0.0.1:$stub_port/$api/api", private_addresses =>
 names_lead('proxy.test' => ['192.168.1.1']);
 refused('192.168.1.1', 'a private address, and http is for loopback addresses only', 'without TLS, a proxy elsewhere',
 	hint => undef);
-options(base_url => "https://127.0.0.1:$port/$api/api", proxy => undef, private_addresses => undef);
+# libcurl would take a file of this machine for a proxy
+my $path = PostgreSQL::Test::Utils::tempdir_short() . '/socket';
+my $unix = IO::Socket::UNIX->new(Type => SOCK_STREAM, Local => $path, Listen => 8) or die "$path: $!";
+chmod 0777, $path or die;
+options(base_url => "https://127.0.0.1:$port/$api/api", proxy => "socks5h://localhost$path", private_addresses => undef);
+refuses(session($node), $query, { sqlstate => 'HV00N', requests => 0 }, 'a proxy that is a Unix socket');
+$unix->blocking(0);
+ok(!defined $unix->accept, 'nobody has come there');
+for my $wrong ('ftp://127.0.0.1', 'file:///etc/passwd', 'unix:///x', 'https:\\\\h\\x', 'http://h:65536', 'http://h h', "http://h\t", '//h/x',
+	'https://[::1', 'http://')
+{
+	refuses($control, "ALTER SERVER $api OPTIONS (SET proxy '$wrong')",
+		{ sqlstate => '22023', hint => 'Give the address of a proxy, such as http://host:port.' }, "$wrong is no proxy");
+}
+options(proxy => undef);
 works('and without a proxy all is well');
 
 # ===================================================================
