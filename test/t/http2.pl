@@ -196,6 +196,31 @@ is(scalar(@log = seen(4)), 4, 'each request arrives once');
 is(connections(@log), 1, 'and shares a new connection');
 cmp_ok(used($control, 'urssaf'), '<=', 12, 'none is counted more than it was sent');
 
+# ===================================================================
+# A shared connection is not for everybody
+# ===================================================================
+# A second foreign server whose definition leads to the same place, which its
+# own options do not allow, may not use the first one's connection.
+my $directory = own_definitions($node);
+my $definition = slurp_bytes("$directory/entreprise.json");
+$definition =~ s/("base_url"\s*:\s*)"[^"]*"/$1"$url{shares}"/ or die 'no base_url';
+open(my $file, '>', "$directory/entreprise.json") or die "definition: $!";
+print $file $definition;
+close $file;
+run_sql($control, "CREATE SERVER other FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'entreprise', ca_file '$ca_file',"
+	. " recipient '00000900100017')",
+	"CREATE USER MAPPING FOR CURRENT_USER SERVER other OPTIONS (token '@{[token('entreprise')]}')", 'CREATE SCHEMA other',
+	'IMPORT FOREIGN SCHEMA entreprise LIMIT TO (entreprise_attestation_vigilance) FROM SERVER other INTO other');
+$session = go_to('shares');
+burst($session, 2);
+@log = seen(2);
+refuses($session, vigilance(2, 30000, 'other'),
+	{ sqlstate => '42501', message => qr/^cannot connect to address 127\.0\.0\.1 of foreign server "other"/, requests => 0 },
+	'the connection of a server that may, wanted by one that may not');
+run_sql($control, "ALTER SERVER other OPTIONS (ADD private_addresses '127.0.0.1')");
+is($session->value(vigilance(2, 30000, 'other')), '2', 'once it may');
+is(connections(@log, seen(2)), 1, 'it shares the connection');
+
 ApigouvTest::end_helper($pid);
 
 # ===================================================================
