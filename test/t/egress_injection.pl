@@ -65,7 +65,9 @@ sub leaves_a_path { return grep { /^\.\.?(?:;|$)/ } split m{[/\\]}, $_[0], -1; }
 # ===================================================================
 # One parameter of one way
 # ===================================================================
-my $ours = [ ApigouvExchanges::in_folder(root() . '/test/fixtures/exchanges') ];
+my $exchanges = [ ApigouvExchanges::in_folder(root() . '/test/fixtures/exchanges') ];
+# one function, by which what it gives is remembered
+my $ours = sub { @$exchanges };
 my @numbers = ({ siret => $ApigouvTest::SIRET, siren => $ApigouvTest::SIREN, codeTypeTerritoire => 'REG',
 	codeTerritoire => '53', codeTypeActivite => 'ROME', codeActivite => 'D1102' });
 
@@ -74,7 +76,7 @@ my @numbers = ({ siret => $ApigouvTest::SIRET, siren => $ApigouvTest::SIREN, cod
 sub query_of
 {
 	my ($way, $parameter) = @_;
-	my $request = request_for($way, [$parameter], known_requests($way, sub { @$ours }), @numbers) // return;
+	my $request = request_for($way, [$parameter], known_requests($way, $ours), @numbers) // return;
 	my ($conditions) = conditions_for($way, $request, loosely => 1);
 	return unless defined $conditions;
 	my $name = plain_name($parameter->{name});
@@ -204,7 +206,7 @@ sub wrongs_of
 # ===================================================================
 # Each parameter of each operation, and one of each kind with every value
 # ===================================================================
-my (%done, %kinds, @untried);
+my (%done, %kinds, %untried);
 for my $way (all_ways())
 {
 	for my $parameter (@{ $way->{parameters} })
@@ -223,7 +225,7 @@ for my $way (all_ways())
 		my $wrong = wrongs_of($way, $parameter, @values);
 		if (!defined $wrong)
 		{
-			push @untried, "$way->{api}.$way->{name} $parameter->{name}";
+			$untried{"$way->{api} $parameter->{name}"}++;
 			$done{"$way->{api} $way->{path} $place $parameter->{name}"} = 0;
 			next;
 		}
@@ -240,7 +242,7 @@ for my $place (qw(path query body))
 }
 diag(sprintf '%d parameters, %d values, %d requests, %d values arrived, %.1f s', @count{qw(parameters values requests arrived)},
 	time() - $began);
-diag('not tried: ' . join ', ', @untried) if @untried;
+diag('not tried: ' . join ', ', map { "$_ ($untried{$_} ways)" } sort keys %untried) if %untried;
 
 # ===================================================================
 # The purpose, from settings: every byte, and who counts
