@@ -5,9 +5,12 @@
  *
  * Between the engine, which knows transfers, and the ledger, which knows
  * slots: an attempt may begin with a slot in hand, which is dated when
- * libcurl really sends, because a connection may take seconds.  libcurl may
- * send again by itself when a connection that it kept was dead; that takes a
- * slot of its own, there and then, or is not done.
+ * libcurl has sent, because a connection may take seconds.  Not before it has
+ * returned: between the moment when it asks and the write to the socket, this
+ * process may have to wait for a processor for longer than any margin, and
+ * an early date lets others send too early.  libcurl may send again by itself
+ * when a connection that it kept was dead; that takes a slot of its own, there
+ * and then, or is not done.
  *
  * All transfers under the same limits wait as one: the first that asks gets
  * the answer for the others until the moment to ask again.
@@ -66,13 +69,15 @@ typedef struct Debt
 {
 	dlist_node	node;			/* in debts */
 	ApigouvQuotaLimits limits;
-	uint64		slot;			/* to give back; or 0 */
+	uint64		slot;			/* to give back, or to date; or 0 */
+	bool		is_sent;		/* to date */
 	int64		closed_until;	/* a refusal; us, monotonic */
 } Debt;
 
 static int	slots_held = 0;		/* reserved and not yet dated */
 static dlist_head waits = DLIST_STATIC_INIT(waits);
 static dlist_head debts = DLIST_STATIC_INIT(debts);
+static dlist_head sent = DLIST_STATIC_INIT(sent);	/* to be dated */
 
 /* The wait for some limits, made if need be; NULL without memory. */
 static Wait *
@@ -108,6 +113,10 @@ pause_us(long us)
 static ApigouvGrant
 pay_debt(const Debt *debt)
 {
+	int64		sent_at;
+
+	if (debt->is_sent)
+		return apigouv_quota_settle(&debt->limits, debt->slot, &sent_at);
 	if (debt->slot != 0)
 		return apigouv_quota_give_back(&debt->limits, debt->slot);
 	return apigouv_quota_close(&debt->limits,
@@ -132,7 +141,8 @@ pay_debts(void)
 
 /* Note what the ledger is to be told later. */
 static void
-owe(const ApigouvQuotaLimits *limits, uint64 slot, int64 closed_until)
+owe(const ApigouvQuotaLimits *limits, uint64 slot, bool is_sent,
+	int64 closed_until)
 {
 	Debt	   *debt = malloc(sizeof(Debt));
 
@@ -140,6 +150,7 @@ owe(const ApigouvQuotaLimits *limits, uint64 slot, int64 closed_until)
 		return;
 	debt->limits = *limits;
 	debt->slot = slot;
+	debt->is_sent = is_sent;
 	debt->closed_until = closed_until;
 	dlist_push_tail(&debts, &debt->node);
 }
@@ -156,7 +167,7 @@ give_back(const ApigouvQuotaLimits *limits, uint64 slot)
 			return;
 		pause_us(100);
 	}
-	owe(limits, slot, 0);
+	owe(limits, slot, false, 0);
 }
 
 /* End a transfer that waits, or would have to, for too long. */
@@ -278,6 +289,43 @@ apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 	return refuse_broken(transfer);
 }
 
+/*
+ * Date the slot of a request that was sent, now or soon.  The later, the
+ * longer it counts.  Who is in debt has waited for the lock already.
+ */
+static void
+date(ApigouvTransferPrivate *private)
+{
+	int64		patience = dlist_is_empty(&debts) ? LOCK_PATIENCE_US : 0;
+	ApigouvGrant result;
+
+	private->sent_at = apigouv_ledger_clock();
+	while ((result = apigouv_quota_settle(private->limits, private->slot,
+										  &private->sent_at)) ==
+		   APIGOUV_QUOTA_BUSY && patience > 0)
+	{
+		pause_us(100);
+		patience -= 100;
+	}
+	if (result != APIGOUV_QUOTA_GRANTED)
+		owe(private->limits, private->slot, true, 0);
+	dlist_delete(&private->sent_node);
+	private->slot = 0;
+	private->is_sent = false;
+	slots_held--;
+}
+
+void
+apigouv_admit_sent(void)
+{
+	dlist_mutable_iter iter;
+
+	if (!dlist_is_empty(&debts))
+		pay_debts();
+	dlist_foreach_modify(iter, &sent)
+		date(dlist_container(ApigouvTransferPrivate, sent_node, iter.cur));
+}
+
 bool
 apigouv_admit_send(ApigouvTransfer *transfer)
 {
@@ -288,6 +336,8 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 
 	if (private->limits == NULL)
 		return true;
+	if (private->is_sent)
+		date(private);
 	for (;;)
 	{
 		/* a second time, or after a pause: a slot now, or not at all */
@@ -299,17 +349,20 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 			slots_held += result == APIGOUV_QUOTA_GRANTED;
 		}
 		if (result == APIGOUV_QUOTA_GRANTED)
-			result = apigouv_quota_settle(private->limits, private->slot,
-										  &private->sent_at);
+			result = apigouv_quota_may_send(private->limits, private->slot);
 		if (result != APIGOUV_QUOTA_BUSY || waited >= LOCK_PATIENCE_US)
 			break;
 		pause_us(100);
 		waited += 100;
 	}
-	if (result == APIGOUV_QUOTA_GRANTED || result == APIGOUV_QUOTA_WAIT)
+	if (result == APIGOUV_QUOTA_GRANTED)
 	{
-		/* it is dated, or was given back */
-		slots_held -= private->slot != 0;
+		private->is_sent = true;
+		dlist_push_tail(&sent, &private->sent_node);
+	}
+	if (result == APIGOUV_QUOTA_WAIT)
+	{
+		slots_held -= private->slot != 0;	/* it was given back */
 		private->slot = 0;
 	}
 	if (result == APIGOUV_QUOTA_BROKEN)
@@ -330,6 +383,11 @@ apigouv_admit_pause(ApigouvTransfer *transfer)
 
 	if (private->limits == NULL || private->slot == 0)
 		return;
+	if (private->is_sent)
+	{
+		date(private);
+		return;
+	}
 	give_back(private->limits, private->slot);
 	private->slot = 0;
 	slots_held--;
@@ -381,7 +439,7 @@ apigouv_http_refused(const ApigouvTransfer *transfer, int64 for_ms)
 			return for_ms <= private->quota_wait_ms;
 		pause_us(100);
 	}
-	owe(private->limits, 0, monotonic_us() + for_us - waited);
+	owe(private->limits, 0, false, monotonic_us() + for_us - waited);
 	return for_ms <= private->quota_wait_ms;
 }
 

@@ -27,15 +27,24 @@ extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer,
 										   int64 now, int64 *due);
 
 /*
- * A request is being sent, for the first time or again: date its slot.  False:
- * it must not be sent.  Called inside libcurl.
+ * A request is about to be sent, for the first time or again.  False: it must
+ * not be.  Called inside libcurl.
  */
 extern bool apigouv_admit_send(ApigouvTransfer *transfer);
 
-/* Has any transfer a slot that is not used yet? */
+/*
+ * libcurl has returned: date the slots of what it was let send, and tell the
+ * ledger what it could not be told before.
+ */
+extern void apigouv_admit_sent(void);
+
+/* Has any transfer a slot that is not dated yet? */
 extern bool apigouv_admit_holds_slots(void);
 
-/* Give back a slot that is not used yet: it may take long until it is. */
+/*
+ * Give back a slot that is not used yet: it may take long until it is.  One
+ * that is used is dated.
+ */
 extern void apigouv_admit_pause(ApigouvTransfer *transfer);
 
 /* An attempt is over: give back what was not used, note what was told. */

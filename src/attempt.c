@@ -812,6 +812,7 @@ apigouv_attempt_advance(void (*ended) (ApigouvTransfer *transfer))
 		return false;
 	happened = false;
 	ok = serve_sockets();
+	apigouv_admit_sent();
 	if (signals_blocked)
 	{
 		sigprocmask(SIG_SETMASK, &signals_before, NULL);

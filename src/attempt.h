@@ -46,6 +46,9 @@ typedef struct ApigouvTransferPrivate
 	ApigouvQuotaLimits *limits; /* NULL: nothing limits it; malloc'd */
 	int			quota_wait_ms;
 	uint64		slot;			/* reserved, not yet dated; 0 = none */
+	bool		is_sent;		/* or is being sent: the slot is to be dated,
+								 * never given back */
+	dlist_node	sent_node;		/* in the list of those */
 	int64		sent_at;		/* of the last send; boot clock, us */
 
 	/* the request, malloc'd; freed once ENDED */

@@ -475,6 +475,7 @@ apigouv_http_pause(void)
 {
 	dlist_iter	iter;
 
+	apigouv_admit_sent();
 	if (!apigouv_admit_holds_slots())
 		return;
 	dlist_foreach(iter, &transfers)

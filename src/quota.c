@@ -8,11 +8,11 @@
  * slot in every limit that applies to it, or in none.
  *
  * The life of a slot: it is reserved before a connection is looked for, and
- * settled, that is dated, when the request is really sent.  Until then it
- * counts as sent now, however long that takes.  A slot whose owner has died
- * in between is dated by who finds it.  The window that counts is the limit's
- * plus its margin, because the upstream counts arrivals, and one request may
- * travel faster than the one before.
+ * settled, that is dated, when the request has been sent.  Until then it
+ * counts as sent now, however long that takes: a process may be stopped at any
+ * point.  A slot whose owner has died in between is dated by who finds it.
+ * The window that counts is the limit's plus its margin, because the upstream
+ * counts arrivals, and one request may travel faster than the one before.
  *
  * Who waits: processes queue by ticket.  A process may take a slot if more
  * are free than there are waiters before it whom the same limit keeps; so
@@ -75,24 +75,6 @@ typedef struct Standing
 	int64_t		left;			/* may be negative */
 	int64_t		not_before;		/* nothing may be sent; boot clock, us */
 } Standing;
-
-static inline int64_t
-max_of(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
-static inline int64_t
-min_of(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static int64_t
-span_of(const ApigouvQuotaLimit *limit)
-{
-	return limit->window_us + limit->margin_ms * INT64_C(1000);
-}
 
 static ApigouvGrant
 lock(void)
@@ -685,10 +667,7 @@ apigouv_quota_reserve(const ApigouvQuotaLimits *limits, uint64_t *id,
 	return done(true, APIGOUV_QUOTA_GRANTED, generation);
 }
 
-/*
- * May a slot that was reserved be used?  One that was taken for an orphan's
- * may have left the window meanwhile.
- */
+/* May a slot be used?  One taken for an orphan's may have left the window. */
 static bool
 is_usable(const ApigouvQuotaLimit *limit, const Loaded *loaded, uint64_t id)
 {
@@ -699,39 +678,63 @@ is_usable(const ApigouvQuotaLimit *limit, const Loaded *loaded, uint64_t id)
 		is_live(&loaded->slots[k], span_of(limit), now);
 }
 
-ApigouvGrant
-apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
-					 int64_t *sent_at)
+/*
+ * Date the slots of a request; without sent_at, give them back.  One that the
+ * ledger has lost, because it was begun anew, is taken again if it was sent.
+ */
+static ApigouvGrant
+finish(const ApigouvQuotaLimits *limits, uint64_t id, int64_t *sent_at)
 {
 	Loaded		loaded[APIGOUV_MAX_LIMITS];
 	ApigouvGrant result = lock();
 	int			generation = apigouv_ledger_generation();
-	bool		may_send = true;
+	bool		is_lost = sent_at != NULL;
+	bool		ok;
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	*sent_at = apigouv_ledger_now();
-	if (!load(limits, loaded, false) || !apigouv_ledger_stamp())
-		return done(false, result, generation);
-	for (int i = 0; i < limits->n; i++)
-		may_send = may_send && is_usable(&limits->limits[i], &loaded[i], id);
-	return done(date_slots(loaded, limits->n, id, may_send ? *sent_at : 0),
-				may_send ? APIGOUV_QUOTA_GRANTED : APIGOUV_QUOTA_WAIT,
-				generation);
+	ok = load(limits, loaded, sent_at != NULL) && apigouv_ledger_stamp();
+	if (sent_at != NULL)
+		*sent_at = apigouv_ledger_now();
+	for (int i = 0; ok && i < limits->n; i++)
+		is_lost = is_lost && find_slot(&loaded[i], id) < 0;
+	ok = ok && (!is_lost || take(limits, loaded, id)) &&
+		date_slots(loaded, limits->n, id, sent_at ? *sent_at : 0);
+	return done(ok, APIGOUV_QUOTA_GRANTED, generation);
+}
+
+ApigouvGrant
+apigouv_quota_may_send(const ApigouvQuotaLimits *limits, uint64_t id)
+{
+	Loaded		loaded[APIGOUV_MAX_LIMITS];
+	ApigouvGrant result = lock();
+	int			generation = apigouv_ledger_generation();
+	bool		ok;
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
+	ok = load(limits, loaded, false);
+	for (int i = 0; ok && i < limits->n; i++)
+	{
+		if (!is_usable(&limits->limits[i], &loaded[i], id))
+			result = APIGOUV_QUOTA_WAIT;
+	}
+	if (ok && result == APIGOUV_QUOTA_WAIT)
+		ok = apigouv_ledger_stamp() && date_slots(loaded, limits->n, id, 0);
+	return done(ok, result, generation);
+}
+
+ApigouvGrant
+apigouv_quota_settle(const ApigouvQuotaLimits *limits, uint64_t id,
+					 int64_t *sent_at)
+{
+	return finish(limits, id, sent_at);
 }
 
 ApigouvGrant
 apigouv_quota_give_back(const ApigouvQuotaLimits *limits, uint64_t id)
 {
-	Loaded		loaded[APIGOUV_MAX_LIMITS];
-	ApigouvGrant result = lock();
-	int			generation = apigouv_ledger_generation();
-
-	if (result != APIGOUV_QUOTA_GRANTED)
-		return result;
-	return done(load(limits, loaded, false) && apigouv_ledger_stamp() &&
-				date_slots(loaded, limits->n, id, 0),
-				APIGOUV_QUOTA_GRANTED, generation);
+	return finish(limits, id, NULL);
 }
 
 /* ----------------------------------------------------------------
@@ -991,6 +994,5 @@ apigouv_quota_forget(void)
 
 	if (result != APIGOUV_QUOTA_GRANTED)
 		return result;
-	return done(apigouv_ledger_forget(), result,
-				apigouv_ledger_generation());
+	return done(apigouv_ledger_forget(), result, apigouv_ledger_generation());
 }

@@ -39,6 +39,25 @@ typedef struct ApigouvQuotaLimits
 	ApigouvQuotaLimit limits[APIGOUV_MAX_LIMITS];
 } ApigouvQuotaLimits;
 
+static inline int64_t
+max_of(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+static inline int64_t
+min_of(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The window that counts. */
+static inline int64_t
+span_of(const ApigouvQuotaLimit *limit)
+{
+	return limit->window_us + limit->margin_ms * INT64_C(1000);
+}
+
 typedef enum ApigouvGrant
 {
 	APIGOUV_QUOTA_GRANTED,
@@ -76,10 +95,13 @@ extern ApigouvGrant apigouv_quota_reserve(const ApigouvQuotaLimits *limits,
 										  ApigouvQuotaAnswer *answer);
 
 /*
- * The request is being sent: date its slot.  WAIT: it must not be sent, since
- * the limit was closed or the ledger begun anew meanwhile; the slot is then
- * given back.  *sent_at: boot clock, us.
+ * The request is about to be sent.  WAIT: it must not be, since the limit was
+ * closed or the ledger begun anew meanwhile; the slot is then given back.
  */
+extern ApigouvGrant apigouv_quota_may_send(const ApigouvQuotaLimits *limits,
+										   uint64_t id);
+
+/* The request has been sent: date its slot.  *sent_at: boot clock, us. */
 extern ApigouvGrant apigouv_quota_settle(const ApigouvQuotaLimits *limits,
 										 uint64_t id, int64_t *sent_at);
 

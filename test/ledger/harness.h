@@ -225,9 +225,14 @@ reserve(const ApigouvQuotaLimits * limits)
 	return result;
 }
 
+/* Send at once: may it be, and date it. */
 static ApigouvGrant
 settle(const ApigouvQuotaLimits * limits, uint64_t id)
 {
+	ApigouvGrant result = apigouv_quota_may_send(limits, id);
+
+	if (result != APIGOUV_QUOTA_GRANTED)
+		return result;
 	return apigouv_quota_settle(limits, id, &sent_at);
 }
 

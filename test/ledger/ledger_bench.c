@@ -36,6 +36,8 @@ run(int requests)
 					apigouv_ledger_error());
 			exit(1);
 		}
+		while (apigouv_quota_may_send(&limits, id) == APIGOUV_QUOTA_BUSY)
+			;
 		while (apigouv_quota_settle(&limits, id, &sent_at) ==
 			   APIGOUV_QUOTA_BUSY)
 			;

@@ -403,6 +403,65 @@ test_settle(void)
 	   "what was given back cannot be sent");
 }
 
+/* A process that is stopped between asking and having sent. */
+static void
+test_slow_sending(void)
+{
+	ApigouvQuotaLimits limits = limit_of(1, 1, SECOND, 0);
+	uint64_t	held;
+
+	new_ledger();
+	(void) reserve(&limits);
+	held = slot;
+	is(apigouv_quota_may_send(&limits, held), APIGOUV_QUOTA_GRANTED,
+	   "a request may be sent");
+	process++;
+	clock_now += 60 * SECOND;
+	is(burst(&limits, 9), 0, "it counts as sent now until it has been");
+	process--;
+	is(apigouv_quota_settle(&limits, held, &sent_at), APIGOUV_QUOTA_GRANTED,
+	   "that may be a minute later");
+	is(sent_at, clock_now, "which is its date");
+	clock_now += SECOND - 1;
+	is(burst(&limits, 9), 0, "it counts for a window from then");
+	clock_now++;
+	is(burst(&limits, 9), 1, "and no longer");
+
+	clock_now += SECOND;
+	(void) reserve(&limits);
+	(void) apigouv_quota_may_send(&limits, slot);
+	dead[process++] = true;
+	clock_now += 60 * SECOND;
+	is(burst(&limits, 9), 0, "who died before it was dated may have sent");
+	clock_now += SECOND;
+	is(burst(&limits, 9), 1, "so that it counts for a window");
+
+	new_ledger();
+	(void) reserve(&limits);
+	held = slot;
+	(void) apigouv_quota_may_send(&limits, held);
+	(void) apigouv_quota_close(&limits, 2 * SECOND);
+	clock_now += SECOND;
+	is(apigouv_quota_settle(&limits, held, &sent_at), APIGOUV_QUOTA_GRANTED,
+	   "what was sent is dated though the limit was closed meanwhile");
+	is(burst(&limits, 9), 0, "a closed limit stays closed");
+
+	new_ledger();
+	(void) reserve(&limits);
+	held = slot;
+	(void) apigouv_quota_may_send(&limits, held);
+	remove_it();
+	clock_now++;
+	(void) apigouv_quota_forecast(&limits, 1, &sent_at);
+	clock_now += SECOND - 1;
+	is(apigouv_quota_settle(&limits, held, &sent_at), APIGOUV_QUOTA_GRANTED,
+	   "what was sent is dated though the ledger was begun anew meanwhile");
+	clock_now += SECOND - 1;
+	is(burst(&limits, 9), 0, "so that the new one counts it");
+	clock_now++;
+	is(burst(&limits, 9), 1, "for a window");
+}
+
 /* Ids of a ledger that was begun anew are not those of the one before. */
 static void
 test_other_ledger(void)
@@ -849,6 +908,7 @@ main(void)
 	test_stopped();
 	test_window();
 	test_settle();
+	test_slow_sending();
 	test_other_ledger();
 	test_orphans();
 	test_several();

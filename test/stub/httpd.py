@@ -17,6 +17,7 @@ import asyncio
 import json
 import socket
 import struct
+import sys
 import time
 import urllib.parse
 import zlib
@@ -105,6 +106,33 @@ def gzip_bytes(body, level=1):
     return packer.compress(body) + packer.flush()
 
 
+class StampedSocket(socket.socket):
+    """A socket that knows when the kernel received the bytes that were read last: this process may read them late."""
+
+    SO_TIMESTAMPNS = 35            # Linux; SCM_TIMESTAMPNS is the same number
+
+    stamp = None                   # wall clock, seconds; None where the kernel does not tell
+
+    def accept(self):
+        number, address = self._accept()
+        return StampedSocket(self.family, self.type, self.proto, fileno=number), address
+
+    def recv(self, size, flags=0):
+        data, told, _, _ = self.recvmsg(size, 64, flags)
+        self.stamp = None
+        for level, kind, value in told:
+            if level == socket.SOL_SOCKET and kind == self.SO_TIMESTAMPNS and len(value) >= 16:
+                seconds, nanoseconds = struct.unpack("qq", value[:16])
+                self.stamp = seconds + nanoseconds / 1e9
+        return data
+
+    def received_at(self):
+        """The moment, by the monotonic clock."""
+        now = time.monotonic()
+        age = time.time() - self.stamp if self.stamp is not None else 0
+        return now - age if 0 < age < 60 else now
+
+
 class Connection(asyncio.Protocol):
     """One client connection: requests are answered one after the other."""
 
@@ -114,6 +142,7 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self.address = None
         self.buffer = b""
+        self.socket = None         # a StampedSocket, unless asyncio hides it
         self.read_at = 0.0         # when the first bytes of the buffer came
         self.busy = False
         self.response = None
@@ -124,6 +153,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.address = (transport.get_extra_info("peername") or ("",))[0]
+        inner = getattr(transport.get_extra_info("socket"), "_sock", None)
+        self.socket = inner if isinstance(inner, StampedSocket) else None
         self.server.connections.add(self)
         self.can_write = asyncio.Event()
         self.can_write.set()
@@ -145,7 +176,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data):
         if not self.buffer:
-            self.read_at = time.monotonic()
+            self.read_at = self.socket.received_at() if self.socket is not None else time.monotonic()
         self.buffer += data
         if not self.busy:
             self.next()
@@ -354,7 +385,12 @@ class Server:
 
     async def listen(self, port):
         loop = asyncio.get_running_loop()
-        self.socket_server = await loop.create_server(lambda: Connection(self), "127.0.0.1", port, backlog=1024)
+        listener = StampedSocket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":
+            listener.setsockopt(socket.SOL_SOCKET, StampedSocket.SO_TIMESTAMPNS, 1)
+        listener.bind(("127.0.0.1", port))
+        self.socket_server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
         return self.socket_server.sockets[0].getsockname()[1]
 
     def drop_stalled(self):

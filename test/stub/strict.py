@@ -1,8 +1,9 @@
 """Strict counting: the upstream that bans, as an adversary of the extension's ledger.
 
-Every request of an API with limits is dated when its first bytes are read, plus
-a random delay for the network, and counted at that moment: neither the client's
-death nor the work of this server moves the date.  A sliding window begins at
+Every request of an API with limits is dated when the kernel received its first
+bytes, plus a random delay for the network, and counted by that moment: neither
+the client's death nor the work of this server, nor its wait for a processor,
+moves the date.  A sliding window begins at
 each arrival, so that no window of the given length, wherever it starts, escapes.
 
 Faults, replays and the API itself come after: a request that they serve has
