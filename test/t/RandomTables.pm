@@ -94,6 +94,8 @@ our %tables = (
 	},
 	actifs => { columns => { map { $_ => $structure{$_} } qw(id siret siren kind department name) } },
 	tout => { columns => { origine => ['text'], siret => [ 'text', 'siret' ], dep => [ 'text', 'dep' ] } },
+	visibles => { columns => { map { $_ => $structure{$_} } qw(id siret siren kind department) } },
+	etablissements => { columns => { id => ['text'], siret => [ 'text', 'siret' ], dep => [ 'text', 'dep' ] } },
 	par_dep => { columns => { department => [ 'text', 'dep' ], n => ['bigint'], premier => ['integer'] } },
 	registre => {
 		columns => { n => ['integer'], siret => [ 'text', 'siret' ], siren => [ 'text', 'siren' ], id => [ 'integer', 'id' ],
@@ -104,6 +106,8 @@ our %tables = (
 	lieux => { columns => { n => ['integer'], type => [ 'text', 'type_lieu' ], code => [ 'text', 'code_lieu' ] }, local => 1 },
 	(map { ("ev_$_" => { columns => { %vigilance, $_ => [ 'text', $_ ] }, key => [$_] },
 			"ea_$_" => { columns => { %attested, $_ => [ 'text', $_ ] }, key => [$_] }) } qw(siret siren)),
+	vue_siret => { columns => { siret => [ 'text', 'siret' ], code => ['text'], fin => ['date'] }, key => ['siret'] },
+	barre_siren => { columns => { siren => [ 'text', 'siren' ], type => [ 'text', 'type' ], statut => ['text'] }, key => ['siren'], barrier => 1 },
 	msa_siret => { columns => { siret => [ 'text', 'siret' ], status => ['text'] }, key => ['siret'] },
 	af_siren => { columns => { siren => [ 'text', 'siren' ], date_delivrance_attestation => ['date'] }, key => ['siren'] },
 	mt => {
@@ -112,8 +116,10 @@ our %tables = (
 		key => [qw(type_lieu code_lieu)], always => "{a}.code_rome = 'D1102'"
 	});
 
-my @whole = qw(ms ms mp mp mx di di ds ds registre registre registre lieux actifs tout par_dep);
+my @whole = qw(ms ms mp mp mx di di ds ds registre registre registre lieux actifs tout par_dep visibles etablissements);
 my @keyed = grep { $tables{$_}{key} } sort keys %tables;
+# no join gives a key to what is behind a barrier
+my @joined = grep { !$tables{$_}{barrier} } @keyed;
 
 # columns of a name's kind, sorted.
 sub columns_in { my ($name) = @_; return sort keys %{ $tables{$name}{columns} }; }
@@ -191,7 +197,7 @@ my %made = (
 		my $x = $self->column_of('integer', @scopes);
 		my $text = $self->column_of('text', @scopes);
 		return pick("$x % 7", "coalesce($x, 0)", "length($text)", 'cardinality(' . $self->column_of('text[]', @scopes) . ')',
-			"nullif($x, 3)", "extract(year FROM " . $self->column_of('date', @scopes) . ')::int', "position('0' in $text)",
+			"nullif($x, 3)", "extract(year FROM nullif(nullif(" . $self->column_of('date', @scopes) . ", 'infinity'), '-infinity'))::int", "position('0' in $text)",
 			"nullif(left(regexp_replace($text, '[^0-9].*', ''), 8), '')::int", "least($x, 5)", "abs($x)",
 			"CASE $text WHEN 'EI' THEN 1 WHEN '35' THEN 2 ELSE 0 END");
 	},
@@ -326,6 +332,13 @@ sub same_value
 	return $e if chance(0.6);
 	return pick("$e + 0", "abs($e)", "coalesce($e, 1001)", "nullif($e, 1002)") if $column->{t} =~ /int/;
 	$e .= '::text' if $column->{real} =~ /^(?:citext|character)/;
+	if ($self->{computed} && $column->{d} =~ /^sire[tn]$/ && chance(0.4))
+	{
+		my $c = $column->{d};
+		return pick("(SELECT $e)", "(SELECT max(q.$c) FROM registre q WHERE q.$c <= $e)", "(SELECT (SELECT $e))",
+			"(SELECT q.$c FROM suivi q WHERE q.$c >= $e ORDER BY q.$c, q.n LIMIT 1)", "coalesce((SELECT q.$c FROM suivi q WHERE q.n = 2), $e)",
+			"coalesce((SELECT min(q.$c) FROM registre q WHERE q.$c = $e), (SELECT $e))");
+	}
 	return pick("$e || ''", "$e\::varchar", "coalesce($e, 'x')", "trim($e)", "(SELECT $e)", "nullif($e, '')",
 		"CASE WHEN $e > '1' THEN $e ELSE $e END", "concat($e)");
 }
@@ -394,7 +407,7 @@ sub asked
 	my ($self, $depth, $scopes) = @_;
 	for (1 .. 4)
 	{
-		my $name = pick(chance(0.6) ? @keyed : @whole);
+		my $name = pick(chance(0.6) ? @joined : @whole);
 		my $scope = scope($name, $self->fresh);
 		my $on = $tables{$name}{key} ? $self->key_conditions($scope, @$scopes) : $self->equality($scope, @$scopes);
 		next unless defined $on;
@@ -514,12 +527,19 @@ my @joins = (
 	(sub {    # LATERAL
 		my ($self, $depth, $query) = @_;
 		return unless $depth > 0;
+		# one that is not pulled up can have its key from a subquery
+		my $end = pick('', 'OFFSET', 'OFFSET', 'LIMIT', 'LIMIT');
+		local $self->{computed} = $end ne '';
 		my $asked = $self->asked($depth, $query->{scopes}) or return;
+		$self->{computed} = 0;
 		my $alias = $self->fresh;
 		my @columns = grep { $_->{t} ne 'double precision' } @{ $asked->{scope}{columns} };
 		@columns = @columns[ 0 .. 2 ] if @columns > 3;
 		my $list = join ', ', map { $_->{real} =~ /^citext/ ? "$_->{e}::text AS $_->{column}" : $_->{e} } @columns;
-		my $end = pick('', ' OFFSET 0', ' ORDER BY ' . join(', ', 1 .. @columns) . ' LIMIT ' . pick(1, 2, 5));
+		my $order = ' ORDER BY ' . join(', ', 1 .. @columns);
+		my ($number) = map { "abs(coalesce($_->{e}, 1) % 4)" } of_type('integer', @{ $query->{scopes} });
+		$end = pick(' OFFSET 0', "$order OFFSET " . ($number // 1)) if $end eq 'OFFSET';
+		$end = "$order LIMIT " . pick(1, 2, 5, $number // 3) if $end eq 'LIMIT';
 		my $join = pick('CROSS JOIN LATERAL', 'LEFT JOIN LATERAL');
 		$query->{from} .= may(" $join (SELECT $list FROM $asked->{item} WHERE $asked->{on}"
 			  . $self->more_conditions(0, $asked->{scope}, @{ $query->{scopes} }) . "$end) $alias" . ($join =~ /LEFT/ ? ' ON true' : ''));
@@ -747,7 +767,9 @@ sub settings
 	my $text = RandomQueries::planner_settings();
 	$text .= "SET apigouv_fdw.enable_lookup_join = off;\n" if chance(0.25);
 	$text .= "SET apigouv_fdw.enable_pushdown = off;\n" if chance(0.25);
-	$text .= "SET enable_async_append = off;\n" if chance(0.15);
+	$text .= "SET enable_async_append = off;\n" if chance(0.35);
+	$text .= "SET jit = on;\nSET jit_above_cost = 0;\n" if chance(0.04);
+	$text .= "SET enable_partitionwise_join = on;\nSET enable_partitionwise_aggregate = on;\n" if chance(0.15);
 	$text .= "SET apigouv_fdw.cache_size = '64kB';\n" if chance(0.1);
 	$text .= "SET plan_cache_mode = force_generic_plan;\n" if chance(0.15);
 	$text = "SET enable_hashjoin = off;\n" if $text eq '';

@@ -77,6 +77,10 @@ my $views = <<'SQL';
 CREATE VIEW actifs AS SELECT id, siret, siren, kind, department, name FROM ms WHERE is_active;
 CREATE VIEW tout AS SELECT 'marche' AS origine, siret, department AS dep FROM mp
 	UNION ALL SELECT 'data', siret, code_departement FROM di;
+CREATE VIEW visibles WITH (security_barrier) AS
+	SELECT id, siret, siren, kind, department FROM mp WHERE is_active IS NOT FALSE AND department <> '69';
+CREATE VIEW vue_siret AS SELECT siret, coalesce(entity_status_code, 'aucun') AS code, date_fin_validite AS fin FROM ev_siret;
+CREATE VIEW barre_siren WITH (security_barrier) AS SELECT siren, type, statut FROM ea_siren WHERE type <> 'carte_professionnelle_fntp';
 CREATE VIEW par_dep WITH (security_barrier) AS
 	SELECT department, count(*) AS n, min(id) AS premier FROM mp GROUP BY department;
 SQL
@@ -91,6 +95,16 @@ run_sql($session,
 	(map { my ($server, $table, $options) = @{ $foreign{$_} };
 			"CREATE FOREIGN TABLE vrai.$_ (" . column_list($_, 1) . ") SERVER $server OPTIONS (\"table\" '$table'$options)",
 			"CREATE TABLE copie.$_ (LIKE vrai.$_)" } sort keys %foreign),
+	<<'SQL',
+CREATE TABLE vrai.etablissements (id text COLLATE "C", siret text, dep text) PARTITION BY RANGE (id);
+CREATE FOREIGN TABLE vrai.etab_marche (id text COLLATE "C", siret text, dep text OPTIONS (column 'department'))
+	SERVER marche_inclusion OPTIONS ("table" 'structures');
+CREATE FOREIGN TABLE vrai.etab_data (id text COLLATE "C", siret text, dep text OPTIONS (column 'code_departement'))
+	SERVER data_inclusion OPTIONS ("table" 'structures');
+ALTER TABLE vrai.etablissements ATTACH PARTITION vrai.etab_marche FOR VALUES FROM ('0') TO (':');
+ALTER TABLE vrai.etablissements ATTACH PARTITION vrai.etab_data FOR VALUES FROM (':') TO (MAXVALUE);
+CREATE TABLE copie.etablissements (LIKE vrai.etablissements);
+SQL
 	<<'SQL');
 CREATE TABLE registre (n int, siret text, siren text, id int, sid text, vid text, dep text, jour date, sirets text[], montant numeric);
 INSERT INTO registre VALUES
@@ -134,6 +148,7 @@ for my $name (qw(ms di ds))
 	run_sql($session, "INSERT INTO copie.$name SELECT " . column_list($name) . " FROM vrai.$name");
 }
 run_sql($session, 'INSERT INTO copie.mp SELECT * FROM copie.ms',
+	'INSERT INTO copie.etablissements SELECT id::text, siret, department FROM copie.ms UNION ALL SELECT id, siret, code_departement FROM copie.di',
 	'INSERT INTO copie.mx (' . column_list('mx') . ') SELECT ' . column_list('mx') . ' FROM copie.ms', <<'SQL');
 CREATE TABLE sirets AS SELECT DISTINCT apigouv_siret(x) AS key FROM (SELECT siret FROM copie.ms UNION SELECT siret FROM copie.di
 	UNION SELECT siret FROM registre UNION SELECT trim(siret) FROM registre UNION SELECT unnest(sirets) FROM registre) s (x)
