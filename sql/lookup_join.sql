@@ -213,6 +213,15 @@ SELECT r.n, x.id FROM registre AS r LEFT JOIN LATERAL (SELECT id FROM marche_inc
 \! $sent count
 SELECT count(x.id) FROM grand AS g LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.id = g.id AND s.id > (SELECT min(q.id) FROM grand AS q) OFFSET 0) AS x ON true WHERE g.n < 9;
 \! $sent count
+-- so is one of an array, of a row, of a WITH query, of a side of a UNION ALL, of a recursion
+SELECT string_agg(r.n || ' ' || coalesce(x.id::text, '-'), ', ' ORDER BY r.n, x.id) FROM registre AS r LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.siret = ANY (ARRAY(SELECT q.siret FROM registre AS q WHERE q.n BETWEEN r.n - 1 AND r.n)) OFFSET 0) AS x ON true WHERE r.n < 8;
+SELECT string_agg(r.n || ' ' || coalesce(x.id::text, '-'), ', ' ORDER BY r.n, x.id) FROM registre AS r LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE (s.siret, s.siren) = (SELECT r.siret, r.siren) OFFSET 0) AS x ON true WHERE r.n < 8;
+SELECT string_agg(r.n || ' ' || coalesce(x.id::text, '-'), ', ' ORDER BY r.n, x.id) FROM registre AS r LEFT JOIN LATERAL (WITH c AS MATERIALIZED (SELECT r.siret) SELECT id FROM marche_inclusion.structures AS s WHERE s.siret = (SELECT siret FROM c) OFFSET 0) AS x ON true WHERE r.n < 8;
+SELECT string_agg(r.n || ' ' || coalesce(x.id::text, '-'), ', ' ORDER BY r.n, x.id) FROM registre AS r LEFT JOIN LATERAL (SELECT id FROM marche_inclusion.structures AS s WHERE s.siret = (SELECT r.siret) UNION ALL SELECT id FROM marche_inclusion.autres AS s WHERE s.siret = r.siret OFFSET 0) AS x ON true WHERE r.n < 8;
+WITH RECURSIVE w (siret, id, k) AS (SELECT siret, n, 0 FROM registre WHERE n < 4
+	UNION ALL SELECT x.siret, x.id, k + 1 FROM w JOIN LATERAL (SELECT s.siret, s.id FROM marche_inclusion.structures AS s WHERE s.siret = (SELECT w.siret) OFFSET 0) AS x ON true WHERE k < 2)
+	SELECT k, count(*), min(id), max(id) FROM w GROUP BY k ORDER BY k;
+\! $sent count > /dev/null
 -- the partition that a row's key is of, and no other
 CREATE TABLE par_siret (siret text) PARTITION BY RANGE (siret);
 CREATE FOREIGN TABLE par_siret_1 PARTITION OF par_siret FOR VALUES FROM (MINVALUE) TO ('00000302') SERVER marche_inclusion OPTIONS ("table" 'structures', rows '1000000');
