@@ -23,6 +23,10 @@
  *	 Hosts are remembered (origin.c): one that does not share, or cannot be
  *	 reached, is not waited for again.
  *
+ * - libcurl is not trusted with the path and the query: one version sends a
+ *	 request without its query, so to another list, when it has no memory to
+ *	 copy it.  They are handed over as they are to be sent.
+ *
  * - Nothing is opened before the first attempt: _PG_init may run in the
  *	 postmaster, whose children must not share connections.
  *
@@ -63,7 +67,7 @@
 
 static CURLM *multi = NULL;		/* NULL until first used */
 static int	epoll_fd = -1;
-static bool multi_broken = false;	/* an event could not be registered */
+static bool multi_broken = false;	/* an event, a handle did not get in */
 static int64 timer_due = APIGOUV_NEVER; /* when libcurl wants to be called */
 static long max_connections = 0;
 static fd_set sockets;			/* open, idle connections included */
@@ -95,6 +99,35 @@ copy_text(const char *text, bool *ok)
 	return copy;
 }
 
+/*
+ * What the request line names, malloc'd: the path and the query of a URL.
+ * NULL for a proxy that is told the whole URL, as libcurl does by itself, and
+ * without memory, when *ok becomes false.
+ */
+static char *
+copy_target(const char *url, bool proxy, bool *ok)
+{
+	const char *scheme_end = strstr(url, "://");
+	const char *start = scheme_end != NULL ? scheme_end + 3 : url;
+	char	   *target;
+	size_t		len;
+
+	if (proxy && pg_strncasecmp(url, "https:", 6) != 0)
+		return NULL;
+	start += strcspn(start, "/?#");
+	len = strcspn(start, "#");
+	target = malloc(len + 2);
+	if (target == NULL)
+	{
+		*ok = false;
+		return NULL;
+	}
+	target[0] = '/';
+	memcpy(target + (*start != '/'), start, len);
+	target[len + (*start != '/')] = '\0';
+	return target;
+}
+
 bool
 apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
 							 const ApigouvHttpSettings *settings,
@@ -108,7 +141,8 @@ apigouv_attempt_copy_request(ApigouvTransferPrivate *private,
 	private->settings.ca_file = copy_text(settings->ca_file, &ok);
 	private->settings.proxy = copy_text(settings->proxy, &ok);
 	private->url = copy_text(request->url, &ok);
-	apigouv_url_egress(request->url, &private->settings);
+	private->target = copy_target(request->url, settings->proxy != NULL, &ok);
+	ok &= apigouv_url_egress(request->url, &private->settings);
 	private->post = request->post;
 	if (request->body != NULL && request->body_len > 0)
 	{
@@ -154,13 +188,14 @@ apigouv_attempt_free_request(ApigouvTransferPrivate *private)
 	free(unconstify(char *, settings->proxy));
 	settings->ca_file = settings->proxy = NULL;
 	free(private->url);
+	free(private->target);
 	free(private->request_body);
 	free(private->limit_header);
 	free(private->remaining_header);
 	free(private->reset_header);
 	free(private->limits);
 	private->limits = NULL;
-	private->url = private->request_body = NULL;
+	private->url = private->target = private->request_body = NULL;
 	private->limit_header = NULL;
 	private->remaining_header = private->reset_header = NULL;
 	curl_slist_free_all(private->headers);
@@ -497,6 +532,8 @@ initialize(void)
 static bool
 open_multi(void)
 {
+	if (multi_broken && dlist_is_empty(&running))
+		close_multi();
 	if (multi != NULL)
 		return true;
 	if (!initialize())
@@ -599,6 +636,7 @@ set_request_options(CURL *easy, ApigouvTransfer *transfer)
 	SET_OPTION(CURLOPT_PIPEWAIT,
 			   (long) apigouv_origin_may_share(private->url));
 	SET_OPTION(CURLOPT_PATH_AS_IS, 1L);
+	SET_OPTION(CURLOPT_REQUEST_TARGET, private->target);
 	SET_OPTION(CURLOPT_USERAGENT, "apigouv_fdw/" APIGOUV_VERSION);
 	SET_OPTION(CURLOPT_HTTPHEADER, private->headers);
 	SET_OPTION(CURLOPT_ACCEPT_ENCODING, "gzip");
@@ -661,7 +699,8 @@ stop_sharing(const ApigouvTransferPrivate *private)
 		/* libcurl may have let the next one try, for which others wait now */
 		(void) curl_multi_remove_handle(multi, other->easy);
 		(void) curl_easy_setopt(other->easy, CURLOPT_PIPEWAIT, 0L);
-		(void) curl_multi_add_handle(multi, other->easy);
+		if (curl_multi_add_handle(multi, other->easy) != CURLM_OK)
+			multi_broken = true;
 	}
 }
 
@@ -866,5 +905,5 @@ apigouv_attempt_fd(void)
 int64
 apigouv_attempt_due(void)
 {
-	return timer_due;
+	return multi_broken && !dlist_is_empty(&running) ? 0 : timer_due;
 }

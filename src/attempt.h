@@ -55,6 +55,7 @@ typedef struct ApigouvTransferPrivate
 	ApigouvHttpSettings settings;
 	bool		post;
 	char	   *url;
+	char	   *target;			/* path and query of url; NULL: libcurl's own */
 	char	   *request_body;
 	size_t		request_body_len;
 	struct curl_slist *headers;
@@ -88,6 +89,7 @@ typedef struct ApigouvUrlParts
 	char		host[256];		/* "[...]" around an IPv6 address */
 	char		port[6];		/* the scheme's own when none is given */
 	bool		has_user;		/* or password, or login options */
+	bool		no_memory;		/* libcurl had none: nothing is known */
 } ApigouvUrlParts;
 
 /*
@@ -174,12 +176,15 @@ extern int64 apigouv_header_int(const char *value, int64 max);
 extern void apigouv_header_text(char *out, size_t size,
 								const char *text, size_t len);
 
-/* url.c: split a URL.  guess: the scheme may be missing. */
+/* url.c: split a URL; false without memory too.  guess: without a scheme. */
 extern bool apigouv_url_split(const char *url, bool guess,
 							  ApigouvUrlParts *parts);
 
-/* url.c: which addresses the requests of a URL may connect to. */
-extern void apigouv_url_egress(const char *url, ApigouvHttpSettings *settings);
+/*
+ * url.c: which addresses the requests of a URL may connect to; false without
+ * memory.
+ */
+extern bool apigouv_url_egress(const char *url, ApigouvHttpSettings *settings);
 
 /* url.c: does a text hold a control character? */
 extern bool apigouv_url_has_control(const char *text);

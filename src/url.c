@@ -31,14 +31,17 @@ apigouv_url_has_control(const char *text)
 
 /* Copy a part of a URL; false when it is missing, or too long. */
 static bool
-copy_part(CURLU *url, CURLUPart what, char *out, size_t size)
+copy_part(CURLU *url, CURLUPart what, char *out, size_t size, bool *no_memory)
 {
+	CURLUcode	code;
 	char	   *text = NULL;
 	bool		fits = false;
 
 	out[0] = '\0';
-	if (curl_url_get(url, what, &text, CURLU_DEFAULT_PORT) == CURLUE_OK)
+	code = curl_url_get(url, what, &text, CURLU_DEFAULT_PORT);
+	if (code == CURLUE_OK)
 		fits = strlcpy(out, text, size) < size;
+	*no_memory |= code == CURLUE_OUT_OF_MEMORY;
 	curl_free(text);
 	return fits;
 }
@@ -47,27 +50,34 @@ bool
 apigouv_url_split(const char *url, bool guess, ApigouvUrlParts *parts)
 {
 	CURLU	   *handle = curl_url();
+	CURLUcode	code = CURLUE_OUT_OF_MEMORY;
 	char		user[2];
 	bool		ok;
 
 	memset(parts, 0, sizeof(*parts));
-	ok = handle != NULL &&
-		curl_url_set(handle, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME |
-					 (guess ? CURLU_GUESS_SCHEME : 0)) == CURLUE_OK &&
+	if (handle != NULL)
+		code = curl_url_set(handle, CURLUPART_URL, url,
+							CURLU_NON_SUPPORT_SCHEME |
+							(guess ? CURLU_GUESS_SCHEME : 0));
+	parts->no_memory = code == CURLUE_OUT_OF_MEMORY;
+	ok = code == CURLUE_OK &&
 		copy_part(handle, CURLUPART_SCHEME, parts->scheme,
-				  sizeof(parts->scheme)) &&
-		copy_part(handle, CURLUPART_HOST, parts->host, sizeof(parts->host));
+				  sizeof(parts->scheme), &parts->no_memory) &&
+		copy_part(handle, CURLUPART_HOST, parts->host, sizeof(parts->host),
+				  &parts->no_memory);
 	if (ok)
 	{
 		(void) copy_part(handle, CURLUPART_PORT, parts->port,
-						 sizeof(parts->port));
-		(void) copy_part(handle, CURLUPART_USER, user, sizeof(user));
+						 sizeof(parts->port), &parts->no_memory);
+		(void) copy_part(handle, CURLUPART_USER, user, sizeof(user),
+						 &parts->no_memory);
 		parts->has_user = user[0] != '\0';
-		(void) copy_part(handle, CURLUPART_PASSWORD, user, sizeof(user));
+		(void) copy_part(handle, CURLUPART_PASSWORD, user, sizeof(user),
+						 &parts->no_memory);
 		parts->has_user |= user[0] != '\0';
 	}
 	curl_url_cleanup(handle);
-	return ok;
+	return ok && !parts->no_memory;
 }
 
 void
@@ -116,32 +126,37 @@ same_origin(const ApigouvUrlParts *a, const ApigouvUrlParts *b)
  * settings: its egress has what a superuser listed; what was given in the
  * options themselves is added, a proxy's address instead of the URL's.
  * given_urls are not needed afterwards.  A URL that nobody can read may lead
- * nowhere.
+ * nowhere.  False without memory.
  */
-void
+bool
 apigouv_url_egress(const char *url, ApigouvHttpSettings *settings)
 {
 	ApigouvEgress *egress = &settings->egress;
 	ApigouvUrlParts parts;
 	bool		given = false;
+	bool		ok;
 
 	egress->loopback_only = !apigouv_url_split(url, false, &parts) ||
 		strcmp(parts.scheme, "https") != 0;
+	ok = !parts.no_memory;
 	for (size_t i = 0; i < lengthof(settings->given_urls); i++)
 	{
-		ApigouvUrlParts other;
+		ApigouvUrlParts other = {0};
 
 		given |= settings->given_urls[i] != NULL &&
 			apigouv_url_split(settings->given_urls[i], false, &other) &&
 			same_origin(&parts, &other);
+		ok &= !other.no_memory;
 		settings->given_urls[i] = NULL;
 	}
 	if (settings->proxy != NULL)
 		given = apigouv_url_split(settings->proxy, true, &parts);
+	ok &= !parts.no_memory;
 	egress->own_loopback = given &&
 		pg_strcasecmp(parts.host, "localhost") == 0;
 	egress->has_own = given &&
 		apigouv_egress_parse(parts.host, strlen(parts.host), &egress->own);
+	return ok;
 }
 
 /* Do two slashes, no more, follow the scheme?  libcurl takes one to three. */
@@ -158,11 +173,15 @@ apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
 					   const char **why)
 {
 	ApigouvUrlParts parts;
+	bool		split = apigouv_url_split(url, false, &parts);
 
 	*is_http = *loopback = false;
 	*why = NULL;
-	if (apigouv_url_has_control(url) ||
-		!apigouv_url_split(url, false, &parts) ||
+	if (parts.no_memory)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	if (apigouv_url_has_control(url) || !split ||
 		!has_authority(url, parts.scheme))
 		*why = "it is not an absolute URL";
 	else if (strcmp(parts.scheme, "http") != 0 &&

@@ -29,6 +29,9 @@ STATEMENTS = {
             " = 'DEP' AND code_territoire = '35' AND code_indicateur = 'PERSPECTIVE' AND derniere_periode ORDER BY 1, 2;",
     "document": f"SELECT length(apigouv_document('entreprise', '{FILES}'));",
     "refusal": "SELECT * FROM entreprise.entreprise_attestation_fiscale WHERE siret = '00000305300014';",
+    "audit": "SET apigouv_fdw.audit = on; SELECT siret, kind FROM marche_inclusion.structures"
+             " WHERE siret = '00000301200028'; RESET apigouv_fdw.audit;",
+    "expected": "SELECT count(*) FROM data_inclusion.structures WHERE code_insee = '35238';",
     "import": "BEGIN; CREATE SCHEMA essai; IMPORT FOREIGN SCHEMA marche_travail FROM SERVER marche_travail INTO essai;"
               " SELECT count(*) FROM information_schema.columns WHERE table_schema = 'essai'; ROLLBACK;",
 }
