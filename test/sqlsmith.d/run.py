@@ -17,7 +17,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import psql_session  # noqa: E402
 
-ROUND = 1000
+# reading the catalogue costs as much as a thousand queries
+ROUND = 5000
 # sqlsmith sets statement_timeout to that itself, after it has read the catalogue, which may take longer
 TIMEOUT_MS = 1000
 # how long a query may go on after its time-out: two cores, and others' work on them
@@ -220,9 +221,9 @@ def when(moment):
     return datetime.datetime.strptime(moment + "+0000", "%Y-%m-%d %H:%M:%S.%f%z").timestamp()
 
 
-def run_round(number, queries, seed, watch, log):
+def run_round(number, queries, seed, watch, log, until):
     """One process of sqlsmith; how many queries it made, and how many of them made requests."""
-    role, settings = ROUNDS[number % len(ROUNDS)]
+    role, settings = ROUNDS[seed % len(ROUNDS)]
     control("reset", {})
     first_end = len(log.ends)
     environment = dict(os.environ, PGUSER=role, PGOPTIONS=settings)
@@ -232,11 +233,15 @@ def run_round(number, queries, seed, watch, log):
         ["sqlsmith", f"--target={target}", f"--seed={seed}", f"--max-queries={queries}", "--exclude-catalog"],
         stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment)
     watch.memory, watch.pid = [], None
+    in_time = True
     while smith.poll() is None:
         watch.look()
         time.sleep(0.1)
+        if in_time and time.monotonic() > until:
+            in_time = False
+            smith.terminate()
     output.close()
-    if smith.returncode != 0:
+    if smith.returncode != 0 and in_time:
         print(pathlib.Path(output.name).read_text(encoding="utf-8", errors="replace")[-600:])
     log.read()
     ends = sorted(log.ends[first_end:])
@@ -253,13 +258,14 @@ def run_round(number, queries, seed, watch, log):
     print(f"round {number + 1} ({role} {settings.replace('-c ', '')}): seed {seed}, {made} queries,"
           f" {len(requests)} requests by {len(with_requests)} of them, memory"
           f" {min(memory[:quarter]) // 1024} to {min(memory[-quarter:]) // 1024} MB,"
-          f" exit {smith.returncode}", flush=True)
-    return made, len(requests), len(with_requests), smith.returncode
+          f" exit {smith.returncode if in_time else 'at the time that was given'}", flush=True)
+    return made, len(requests), len(with_requests), smith.returncode if in_time else 0
 
 
 def main(argv):
     wanted = int(argv[0]) if argv else 2000
     seed = int(argv[1]) if len(argv) > 1 else int(time.time())
+    until = time.monotonic() + (float(argv[2]) * 60 if len(argv) > 2 else 1e9)
     views = subprocess.run(["perl", "-I", str(HERE.parent / "t"), str(HERE / "views.pl")],
                            check=True, stdout=subprocess.PIPE).stdout
     psql(views.decode())
@@ -267,8 +273,8 @@ def main(argv):
     log, watch = Log(), Watch(seed)
     began = time.monotonic()
     queries = requests = with_requests = number = broken = 0
-    while queries < wanted and broken < 3:
-        n, sent, sending, status = run_round(number, min(ROUND, wanted - queries), seed + number, watch, log)
+    while queries < wanted and broken < 3 and time.monotonic() < until:
+        n, sent, sending, status = run_round(number, min(ROUND, wanted - queries), seed + number, watch, log, until)
         queries, requests, with_requests = queries + n, requests + sent, with_requests + sending
         number += 1
         # sqlsmith ends with 1 when its connection is lost
