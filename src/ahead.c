@@ -15,12 +15,15 @@
  *
  * Lookups that feed a second request, and tokens to be renewed, go on while
  * their row waits for its turn: apigouv_advance_move, which moves transfers,
- * moves these as well.
+ * moves these as well.  Not after a subtransaction has aborted: a cursor that
+ * failed in it keeps its memory, and what was begun for it would go on in the
+ * middle of other statements, without its locks.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/memutils.h"
 
@@ -45,6 +48,10 @@ static dlist_head scans = DLIST_STATIC_INIT(scans);
 static dlist_head unsettled = DLIST_STATIC_INIT(unsettled);
 
 static uint32 last_reader = 0;
+static bool callback_registered = false;
+
+static void end_subtransaction(SubXactEvent event, SubTransactionId subid,
+							   SubTransactionId parent, void *arg);
 
 /* Called when a scan's memory goes. */
 static void
@@ -63,6 +70,9 @@ apigouv_ahead_enter(ApigouvScanState *state)
 	MemoryContextCallback *callback =
 	MemoryContextAllocZero(state->scan_cxt, sizeof(MemoryContextCallback));
 
+	if (!callback_registered)
+		RegisterSubXactCallback(end_subtransaction, NULL);
+	callback_registered = true;
 	dlist_push_head(&scans, &state->node_link);
 	callback->func = forget_scan;
 	callback->arg = state;
@@ -371,6 +381,21 @@ apigouv_ahead_take(ApigouvScanState *state)
 	state->seen = NULL;
 	share_secrets(state, scan);
 	return true;
+}
+
+/*
+ * Which cursors failed is not known here, so no copy is moved any more but by
+ * the scan that takes it over: only its second request, if it has one, leaves
+ * later than it could.
+ */
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId subid,
+				   SubTransactionId parent, void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	while (!dlist_is_empty(&unsettled))
+		unlink_copy(dlist_head_element(ApigouvAhead, link, &unsettled));
 }
 
 /* Move the copies that have replies under way. */

@@ -39,6 +39,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
+#include "common/hashfn.h"
 #include "common/string.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -450,6 +451,24 @@ request_ended(const ApigouvTransfer *transfer, bool cancelled, void *arg)
 
 static const ApigouvWatch watch = {request_begins, request_ended};
 
+/* An ApigouvWatch's: nobody can say yet what the request asks. */
+static bool
+unnoted_begins(const ApigouvTransfer *transfer, void *arg)
+{
+	return false;
+}
+
+static void
+unnoted_ended(const ApigouvTransfer *transfer, bool cancelled, void *arg)
+{
+}
+
+/*
+ * What a queued request has until its lines are made: should that raise, it
+ * is not sent, whoever else waits for its reply.
+ */
+static const ApigouvWatch unnoted = {unnoted_begins, unnoted_ended};
+
 /* A name that no other request of the cluster has. */
 static char *
 next_id(void)
@@ -728,23 +747,49 @@ note_cached(const ApigouvReply *reply, ApigouvRing ring,
 }
 
 /*
+ * A number that changes with the purpose that the settings tell.  One that a
+ * condition tells is sent, so that another one has another reply.
+ */
+static uint64
+hash_of_why(void)
+{
+	const char *texts[] = {apigouv_context, apigouv_object, apigouv_recipient};
+	uint64		hash = 0;
+
+	for (size_t i = 0; i < lengthof(texts); i++)
+	{
+		const unsigned char *text = (const unsigned char *) texts[i];
+
+		if (text != NULL)
+			hash = hash_combine64(hash,
+								  hash_bytes_extended(text, strlen(texts[i]),
+													  i));
+	}
+	return hash;
+}
+
+/*
  * was_noted
- *		Has this statement been given a reply already, for the same role and
- *		table?  Takes note that it has.
+ *		Has this statement been given a reply already, for the same role, table
+ *		and purpose?  Takes note that it has.
  *
- * A join may ask for the same key a million times.
+ * A join may ask for the same key a million times; a function may do so for
+ * one purpose after the other.
  */
 static bool
 was_noted(ApigouvReply *reply, const ApigouvScanState *state)
 {
 	TimestampTz statement = GetCurrentStatementStartTimestamp();
 	Oid			relid = RelationGetRelid(state->rel);
+	uint64		why = hash_of_why();
 	bool		noted = reply->noted_in == statement &&
-	reply->noted_for == state->userid && reply->noted_of == relid;
+	reply->noted_for == state->userid && reply->noted_of == relid &&
+	reply->noted_why == why;
 
 	reply->noted_in = statement;
 	reply->noted_for = state->userid;
 	reply->noted_of = relid;
+	reply->noted_why = why;
 	return noted;
 }
 
@@ -758,6 +803,8 @@ apigouv_audit_page(ApigouvScanState *state, const ApigouvTask *task,
 	if (!is_due(state->options->api) ||
 		(was_noted(page->reply, state) && ring == APIGOUV_RING_XACT))
 		return;
+	if (ring == APIGOUV_RING_SENT)
+		apigouv_http_watch(page->reply->transfer, &unnoted, NULL);
 	old = MemoryContextSwitchTo(fresh_line_cxt());
 	initStringInfo(&subject);
 	describe_page(&subject, state, task, page, lookup);
@@ -779,6 +826,7 @@ apigouv_audit_document(ApigouvTransfer *transfer,
 
 	if (!is_due(options->api))
 		return;
+	apigouv_http_watch(transfer, &unnoted, NULL);
 	old = MemoryContextSwitchTo(fresh_line_cxt());
 	initStringInfo(&subject);
 	append_who(&subject, options, userid);

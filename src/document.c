@@ -467,7 +467,6 @@ start(const Call *call, const Link *link, RetryRule *rule)
 	ApigouvHttpRequest request = {0};
 	ApigouvLimitHeaders names = {0};
 	ApigouvQuotaLimits limits;
-	ApigouvTransfer *transfer;
 
 	apigouv_audit_check(options);
 	secrets = apigouv_option_secrets(options, host->token
@@ -494,11 +493,8 @@ start(const Call *call, const Link *link, RetryRule *rule)
 	apigouv_option_http(options, call->userid, &settings);
 	settings.response_max_bytes = most_bytes(options);
 	(*call->made)++;
-	transfer = apigouv_http_start(&settings, &request, &names, retry_document,
-								  rule);
-	apigouv_audit_document(transfer, options, call->userid, &host->route,
-						   link->url);
-	return transfer;
+	return apigouv_http_start(&settings, &request, &names, retry_document,
+							  rule);
 }
 
 /*
@@ -519,6 +515,8 @@ follow(const Call *call, const Link *link, char **next)
 	*next = NULL;
 	PG_TRY();
 	{
+		apigouv_audit_document(transfer, options, call->userid,
+							   &link->host->route, link->url);
 		while (transfer->state != APIGOUV_TRANSFER_ENDED)
 			apigouv_http_wait(transfer, SIZE_MAX);
 		check_reply(call, link->host, transfer);

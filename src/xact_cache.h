@@ -75,7 +75,8 @@ typedef struct ApigouvReply
 
 	TimestampTz noted_in;		/* audit.c's: statement that last had a line */
 	Oid			noted_for;		/* ... for this role */
-	Oid			noted_of;		/* ... and foreign table */
+	Oid			noted_of;		/* ... foreign table */
+	uint64		noted_why;		/* ... and purpose, by its hash */
 
 	bool		has_name;		/* may go to the cluster's files */
 	bool		is_shared;		/* stands in them as the first of its set */

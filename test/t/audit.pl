@@ -135,6 +135,11 @@ isnt($lines[2]{id}, $lines[1]{id}, 'it has a name of its own');
 run_sql($session, "SELECT count(*) FROM (VALUES ('$siret'), ('$siret'), ('$siret')) AS v (s), LATERAL (SELECT 1"
 	. " FROM entreprise.entreprise_attestation_vigilance AS a WHERE a.siret = v.s OFFSET 0) AS x", 'COMMIT');
 is(told('cache', audit_lines()), 'transaction', 'a statement that is given a reply three times has one line');
+my $ask_for = "SET LOCAL apigouv_fdw.object = '%s'; PERFORM 1 FROM marche_inclusion.structures WHERE siret = '$siret';";
+run_sql($session, 'DO $$ BEGIN ' . join(' ', map { sprintf $ask_for, $_ } qw(A B B)) . ' END $$');
+@lines = audit_lines();
+is(told('event', @lines), 'begin end cache', 'a statement that is given it for two purposes has a line for each');
+is(told('object', @lines), 'A A B', 'although the API is told none');
 
 $session->query("SELECT 1 / (count(*) - 2) FROM marche_inclusion.structures WHERE siret = '$siret'");
 is(one_request('a statement that fails')->{verdict}, 'rows', 'it got its reply');
@@ -230,8 +235,8 @@ $node->append_conf('postgresql.conf', "apigouv_fdw.audit = auto\n");
 $node->reload;
 run_sql($control, 'ALTER ROLE agent SET apigouv_fdw.audit = on');
 $agent = session($node, user => 'agent', options => '-c apigouv_fdw.audit=off');
-run_sql($agent, $structures);
-is(who("on for a role, whatever its connection's options"), 'agent agent', 'for a role');
+refuses($agent, $structures, { sqlstate => '42501', requests => 0 }, "a role whose connection's options name it asks nothing");
+is(scalar(audit_lines()), 0, 'and has no line');
 $agent = session($node, user => 'agent');
 $agent->query('SET apigouv_fdw.audit = off');
 run_sql($agent, $structures);
@@ -323,6 +328,36 @@ for my $encoding (qw(UTF8 LATIN1 EUC_JP SQL_ASCII))
 }
 run_sql($session, 'SET apigouv_fdw.object = ' . "'" . 'é' x 5000 . "'", $structures, 'RESET apigouv_fdw.object');
 is(one_request('a long object')->{object}, 'é' x 500 . '…', 'it is cut');
+
+# ===================================================================
+# A line that cannot be made, for want of the cluster's key: no request, then
+# nor later, when the transaction goes on
+# ===================================================================
+my $key = $node->data_dir . '/pg_stat_tmp/apigouv_fdw/key';
+my $about_person = 'SELECT e.ine FROM personnes AS p JOIN particulier.particulier_etudiant_boursier_ine AS e ON e.ine = p.ine';
+my %no_key = (sqlstate => '58030', message => 'could not write an audit line: the cluster has no key to hash with',
+	detail => 'No request was made.', requests => 0);
+chmod 0, $key or die "$key: $!";
+for my $case (
+	[ 'a document', "SELECT apigouv_document('entreprise', lien) FROM liens" ],
+	[ 'a person', $about_person ])
+{
+	my ($name, $sql) = @$case;
+	stub_reset();
+	run_sql($session, 'BEGIN', 'SAVEPOINT a');
+	refuses($session, $sql, \%no_key, "$name: refused");
+	run_sql($session, 'ROLLBACK TO a', $structures, 'COMMIT');
+	is(scalar(my @sent = requests()), 1, "$name: the next statement sends its own request alone");
+	is(told('api', audit_lines()), 'marche_inclusion marche_inclusion', "$name: and has its own lines");
+}
+# a cursor that has failed keeps its memory until the transaction ends
+stub_reset();
+run_sql($session, 'BEGIN', "DECLARE c CURSOR FOR $about_person", 'SAVEPOINT a');
+refuses($session, 'FETCH 1 FROM c', \%no_key, 'a cursor over persons');
+run_sql($session, 'ROLLBACK TO a', $structures, 'COMMIT');
+is(scalar(my @sent = requests()), 1, 'nothing is done for it any more');
+is(told('verdict', audit_lines()), '- rows', 'and the next statement does not fail for it');
+chmod 0600, $key or die "$key: $!";
 
 # ===================================================================
 # A line that would not reach the log: no request

@@ -240,6 +240,8 @@ sub in_force
 	return $session->value("SHOW $name");
 }
 
+is( $super->value("SELECT string_agg(name, ' ' ORDER BY name) FROM pg_settings WHERE name LIKE 'apigouv_fdw.%' AND context = 'superuser'"),
+	join(' ', sort keys %bound), 'all settings for superusers are tried');
 for my $name (sort keys %bound)
 {
 	my ($is, $wanted) = @{ $bound{$name} };
