@@ -55,7 +55,7 @@ typedef struct ApigouvTransferPrivate
 	ApigouvHttpSettings settings;
 	bool		post;
 	char	   *url;
-	char	   *target;			/* path and query of url; NULL: libcurl's own */
+	char	   *target;			/* path and query; NULL: libcurl's own */
 	char	   *request_body;
 	size_t		request_body_len;
 	struct curl_slist *headers;
