@@ -22,6 +22,7 @@ import unittest
 import urllib.parse
 
 import control
+import httpd
 import particulier_test
 import strict
 import tokens
@@ -791,6 +792,23 @@ class StrictCounting(Case):
         self.assertEqual(self.seen()["counted"], 1)
         entry = self.stub.control("requests")[-1]
         self.assertIsNotNone(entry["ended"])
+
+    @unittest.skipUnless(sys.platform == "linux", "only Linux tells when bytes came")
+    def test_bytes_that_are_read_late_are_dated_when_they_came(self):
+        with httpd.StampedSocket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, listener.SO_TIMESTAMPNS, 1)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            client = socket.create_connection(listener.getsockname())
+            server, _ = listener.accept()
+            before = time.monotonic()
+            client.sendall(b"GET")
+            after = time.monotonic()
+            time.sleep(0.2)
+            self.assertEqual(server.recv(100), b"GET")
+            self.assertTrue(before - 0.01 <= server.received_at() <= after + 0.01)
+            client.close()
+            server.close()
 
     def test_a_fault_does_not_hide_an_arrival(self):
         self.strict(10, 1000)

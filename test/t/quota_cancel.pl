@@ -75,8 +75,9 @@ for my $case (@cases)
 		ApigouvTest::wait_for(sub {
 			$control->value('SELECT count(*) FROM pg_stat_activity WHERE pid = ' . $session->pid) eq '0';
 		}, 'the end of the backend') if $how eq 'pg_terminate_backend';
-		# fewer when it ends before those that have their slots are sent
-		like(quota($control, 'urssaf', 'used, waiting'), qr/^[0-$used]\|0$/,
+		# fewer when it ends before those that have their slots are sent; no
+		# counter when a busy machine ends it before it has asked
+		like(quota($control, 'urssaf', 'used, waiting') || '0|0', qr/^[0-$used]\|0$/,
 			"$name: $how: nobody is in the queue, and no slot is lost");
 	}
 }
