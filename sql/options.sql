@@ -82,6 +82,8 @@ ALTER SERVER complet OPTIONS (SET base_url 'https://user:motdepasse@example.org/
 ALTER SERVER complet OPTIONS (SET base_url 'ftp://localhost/x'); -- ERROR
 ALTER SERVER complet OPTIONS (SET base_url 'file:///etc/passwd'); -- ERROR
 ALTER SERVER complet OPTIONS (SET base_url 'localhost/x'); -- ERROR
+-- one slash: not the host that libcurl would make of it
+ALTER SERVER complet OPTIONS (SET base_url 'https:/localhost'); -- ERROR
 ALTER SERVER complet OPTIONS (SET base_url 'https://example.org/x?y=1'); -- ERROR
 ALTER SERVER complet OPTIONS (SET base_url ''); -- ERROR
 ALTER SERVER complet OPTIONS (SET token_url 'http://example.org/jeton'); -- ERROR

@@ -58,6 +58,10 @@ SELECT * FROM says(jwt('{"exp": 0, "scopes": {"a": true}}'));
 SELECT * FROM says(jwt('{"exp": -1, "scopes": [1, null, "c"]}'));
 SELECT * FROM says(jwt('{"exp": 1e300}'));
 SELECT * FROM says(jwt('{"exp": 9223372036854775807}'));
+-- the second before an end so far that it is taken for none, and that end
+SELECT * FROM says(jwt('{"exp": 9223371331199}'));
+SELECT * FROM says(jwt('{"exp": 9223371331200}'));
+SELECT * FROM says(jwt('{"exp": 0.5}'));
 -- a scope is cleaned and cut
 SELECT kind, scopes[1], length(scopes[2]) FROM says(jwt(format('{"scopes": ["a\u0001\nb", "%s"]}', repeat('x', 1000))));
 -- not a JWT
