@@ -113,6 +113,7 @@ for_each_row(Oid catalogid, Oid indexid, AttrNumber attnum, Oid value,
 typedef struct Purge
 {
 	Oid			serverid;
+	Oid			mappingid;		/* of one user mapping alone; or InvalidOid */
 	const char *table;			/* its name in the definition; NULL = all */
 	bool		dead;			/* objects that are gone as well */
 	const ApigouvOptions *options;
@@ -194,6 +195,13 @@ purge_server_row(HeapTuple tuple, Relation catalog, void *arg)
 								 catalog), &options, purge))
 		return;
 	purge->options = &options;
+	if (OidIsValid(purge->mappingid))
+	{
+		for_each_row(UserMappingRelationId, UserMappingOidIndexId,
+					 Anum_pg_user_mapping_oid, purge->mappingid,
+					 purge->dead, purge_mapping, purge);
+		return;
+	}
 	/* also where the API has routes that need no token */
 	purge_credentials(purge, &nobody);
 	if (options.api->auth == APIGOUV_AUTH_NONE)
@@ -204,17 +212,33 @@ purge_server_row(HeapTuple tuple, Relation catalog, void *arg)
 				 purge->dead, purge_mapping, purge);
 }
 
+/*
+ * run_purge
+ *		Purge what a server can read, or one of its user mappings alone;
+ *		returns the number of replies.
+ */
+static int64
+run_purge(Purge *purge)
+{
+	if (apigouv_shared_in_use())
+		for_each_row(ForeignServerRelationId, ForeignServerOidIndexId,
+					 Anum_pg_foreign_server_oid, purge->serverid,
+					 purge->dead, purge_server_row, purge);
+	return purge->removed +
+		apigouv_kept_clear(purge->serverid, purge->table);
+}
+
 /* Purge what a server can read; returns the number of replies. */
 static int64
 purge_server(Oid serverid, const char *table, bool dead)
 {
-	Purge		purge = {serverid, table, dead, NULL, 0};
+	Purge		purge = {
+		.serverid = serverid,
+		.table = table,
+		.dead = dead
+	};
 
-	if (apigouv_shared_in_use())
-		for_each_row(ForeignServerRelationId, ForeignServerOidIndexId,
-					 Anum_pg_foreign_server_oid, serverid, dead,
-					 purge_server_row, &purge);
-	return purge.removed + apigouv_kept_clear(serverid, table);
+	return run_purge(&purge);
 }
 
 /* The table of the definition that a foreign table of a server reads. */
@@ -267,12 +291,22 @@ apigouv_clear_cache(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(purge_server(server->serverid, table, false));
 }
 
-/* A RowUser: purge the server that a user mapping was for. */
+/*
+ * A RowUser: purge what the credentials of a user mapping have brought, those
+ * of before and of now.  No more than that: who may use a server may change
+ * the own mapping, and must not empty what others have.
+ */
 static void
-purge_server_of_mapping(HeapTuple tuple, Relation catalog, void *arg)
+purge_credentials_of_mapping(HeapTuple tuple, Relation catalog, void *arg)
 {
-	(void) purge_server(((Form_pg_user_mapping) GETSTRUCT(tuple))->umserver,
-						NULL, true);
+	Form_pg_user_mapping mapping = (Form_pg_user_mapping) GETSTRUCT(tuple);
+	Purge		purge = {
+		.serverid = mapping->umserver,
+		.mappingid = mapping->oid,
+		.dead = true
+	};
+
+	(void) run_purge(&purge);
 }
 
 /* A RowUser: purge the server that a foreign table was of. */
@@ -295,7 +329,7 @@ purge_object(Oid classid, Oid objectid)
 		case UserMappingRelationId:
 			for_each_row(UserMappingRelationId, UserMappingOidIndexId,
 						 Anum_pg_user_mapping_oid, objectid, true,
-						 purge_server_of_mapping, NULL);
+						 purge_credentials_of_mapping, NULL);
 			break;
 		case RelationRelationId:
 			for_each_row(ForeignTableRelationId, ForeignTableRelidIndexId,

@@ -38,6 +38,7 @@ run_sql($session, 'CREATE ROLE bob',
 done_well("ALTER USER MAPPING FOR bob SERVER marche_inclusion OPTIONS (SET token '" . long_token($_) . "')",
 	"long token $_")
   for 1 .. 3;
+asks($session, $one, 0, "2\n", "another role's mapping: what was kept for this one's stays");
 done_well("ALTER SERVER marche_inclusion OPTIONS (ADD connect_timeout_ms '5000')", 'then ALTER SERVER');
 done_well('DROP USER MAPPING FOR bob SERVER marche_inclusion', 'and DROP USER MAPPING');
 
@@ -56,6 +57,32 @@ $session = session($node);
 run_sql($session, "SET apigouv_fdw.definition_dir = '$definitions'");
 done_well('DROP FOREIGN TABLE marche_inclusion.structures', 'a table of a definition that cannot be read is dropped');
 done_well('DROP SERVER marche_inclusion CASCADE', 'and its server');
+
+# ===================================================================
+# A mapping takes along what its own credentials have brought
+# ===================================================================
+$node = new_cluster('cache_mappings');
+$session = session($node);
+$node->safe_psql('postgres', <<"SQL");
+ALTER SERVER marche_inclusion OPTIONS (ADD cache_ttl_s '3600');
+CREATE ROLE bob LOGIN;
+GRANT USAGE ON FOREIGN SERVER marche_inclusion TO bob;
+GRANT USAGE ON SCHEMA marche_inclusion TO bob;
+GRANT SELECT ON ALL TABLES IN SCHEMA marche_inclusion TO bob;
+CREATE USER MAPPING FOR bob SERVER marche_inclusion OPTIONS (token '@{[ token('marche_inclusion_autre') ]}');
+SQL
+my $bob = session($node, user => 'bob');
+asks($_, $one, 1, "2\n", 'each has a reply') for $session, $bob;
+run_sql($bob, "ALTER USER MAPPING FOR bob SERVER marche_inclusion OPTIONS (SET token 'unautrejetondebob')");
+asks($session, $one, 0, "2\n", 'a role with USAGE changes its mapping: the reply of another stays');
+run_sql($bob, "ALTER USER MAPPING FOR bob SERVER marche_inclusion OPTIONS (SET token '"
+	. token('marche_inclusion_autre') . "')");
+asks($bob, $one, 1, "2\n", 'its own is gone');
+run_sql($bob, 'DROP USER MAPPING FOR bob SERVER marche_inclusion');
+asks($session, $one, 0, "2\n", 'and stays when the mapping is dropped');
+run_sql($session, "ALTER USER MAPPING FOR CURRENT_USER SERVER marche_inclusion OPTIONS (SET token '"
+	. token('marche_inclusion') . "')");
+asks($session, $one, 1, "2\n", 'until its own mapping is changed');
 
 # ===================================================================
 # Clearing holds
