@@ -238,6 +238,12 @@ MemoryContextAllocZero(MemoryContext context, Size size)
 }
 
 void *
+MemoryContextAllocHuge(MemoryContext context, Size size)
+{
+	return MemoryContextAllocExtended(context, size, MCXT_ALLOC_HUGE);
+}
+
+void *
 MemoryContextAllocZeroAligned(MemoryContext context, Size size)
 {
 	return MemoryContextAllocExtended(context, size, MCXT_ALLOC_ZERO);

@@ -34,7 +34,7 @@ sub resolver_library
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int	lookups;
+static int	lookups[3];			/* of both families, IPv4, IPv6: some ask for each */
 
 /* The nth answer for a name: the last one from then on. */
 static int
@@ -70,18 +70,19 @@ getaddrinfo(const char *node, const char *service,
 	char		answer[1024];
 	char	   *save;
 	struct addrinfo **next = result;
+	int			family;
 
 	if (node == NULL || strlen(node) < 5 ||
 		strcasecmp(node + strlen(node) - 5, ".test") != 0)
 		return real(node, service, hints, result);
 	*result = NULL;
-	if (!find(node, lookups++, answer, sizeof(answer)))
+	family = hints->ai_family == AF_INET ? 1 : hints->ai_family == AF_INET6 ? 2 : 0;
+	if (!find(node, lookups[family]++, answer, sizeof(answer)))
 		return EAI_NONAME;
 	for (char *p = strtok_r(answer, " ", &save); p; p = strtok_r(NULL, " ", &save))
 	{
 		struct addrinfo numeric = *hints;
 
-		numeric.ai_family = AF_UNSPEC;
 		numeric.ai_flags = AI_NUMERICHOST;
 		if (real(p, service, &numeric, next) != 0)
 			continue;

@@ -321,7 +321,9 @@ for my $encoding (qw(UTF8 LATIN1 EUC_JP SQL_ASCII))
 	my $e = { LATIN1 => 'Ã©', EUC_JP => '辿' }->{$encoding} // 'é';
 	is($line->{$_}, qq(chef "\\\n\x01\x7f $e), "$encoding: $_") for qw(role session_user);
 	is($line->{object}, qq(a "b" \\ \n\t\x01 c), "$encoding: object");
-	is($line->{application_name}, 'x"\\,"role":"autre?', "$encoding: application_name");
+	# the server has its own way with what cannot be printed
+	is($line->{application_name}, $away->value('SHOW application_name'), "$encoding: application_name");
+	like($line->{application_name}, qr/\Ax"\\,"role":"autre\S+\z/, 'with what could end a text');
 	is($line->{context}, { UTF8 => 'œuvre 😀', SQL_ASCII => 'œuvre 😀', LATIN1 => 'été', EUC_JP => 'Tests' }->{$encoding},
 		"$encoding: context");
 	$away->quit;
