@@ -273,7 +273,8 @@ sub table_condition
 	# what no row of the copies is for: nothing but the copies' keys may be asked
 	return "$column->{e} IS NOT NULL" if $no{ $column->{d} };
 	my $name = $column->{real} =~ /^(?:citext|character\()/ ? pick("$column->{e}::text", "$column->{e}::text", "$column->{e}::varchar") : $column->{e};
-	return $asker->condition_on($column->{column}, $name);
+	# a pattern that is none is an error only where it comes to be looked at
+	return $asker->condition_on($column->{column}, $name) =~ s/(LIKE '(?:[^'\\]|''|\\[^'])*)\\'(?!')/$1'/gr;
 }
 
 # With subqueries here and there.
@@ -653,7 +654,8 @@ sub grouped
 	{
 		my $x = $self->column_of($type, @scopes);
 		my $text = $self->column_of('text', @scopes);
-		$_ .= '::text' for grep { /^'/ } $x, $text;
+		$x .= "::$type" if $x =~ /^(?:'|NULL$)/;
+		$text .= '::text' if $text =~ /^(?:'|NULL$)/;
 		my $filter = chance(0.25) ? may(' FILTER (WHERE ' . $self->simple_condition(@scopes) . ')') : '';
 		if (chance(0.5))
 		{
