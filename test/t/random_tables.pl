@@ -210,7 +210,8 @@ sub run_on
 sub counted_lines
 {
 	my ($result, $sign, $count) = @_;
-	$count->{$_} += $sign for split /\n/, $result->{out};
+	# the last row may be an empty line
+	$count->{$_} += $sign for split /\n/, $result->{out}, -1;
 	return $count;
 }
 
