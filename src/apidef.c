@@ -820,6 +820,23 @@ apigouv_apidef_is_personal(const ApigouvTable *table, int column)
 	return found;
 }
 
+/*
+ * apigouv_apidef_is_secret
+ *		Does whoever knows the value of a column have access, as by a link?
+ *
+ * The row as it was sent holds those of all its columns.
+ */
+bool
+apigouv_apidef_is_secret(const ApigouvTable *table, int column)
+{
+	bool		found = table->columns[column].secret;
+
+	for (int i = 0; i < table->ncolumns && !found &&
+		 column == table->reponse_column; i++)
+		found = table->columns[i].secret;
+	return found;
+}
+
 void
 apigouv_apidef_reset(void)
 {

@@ -507,6 +507,7 @@ extern int	apigouv_apidef_column(const ApigouvTable *table, const char *name);
 
 /* Does a column hold personal data? */
 extern bool apigouv_apidef_is_personal(const ApigouvTable *table, int column);
+extern bool apigouv_apidef_is_secret(const ApigouvTable *table, int column);
 
 /* Does a column's value need that of another, directly or not? */
 extern bool apigouv_apidef_depends(const ApigouvTable *table,

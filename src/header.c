@@ -107,6 +107,26 @@ seconds_to_reset(const ApigouvTransfer *transfer)
 	return Min(Max(transfer->limit_reset - date, 0), LONGEST_RESET_S);
 }
 
+/*
+ * Is this the number of a request, a UUID with or without hyphens?  Whatever
+ * else stands there might repeat a key, or the token, and is not noted.
+ */
+static bool
+is_request_number(const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len != 32 && len != 36)
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (len == 36 && (i == 8 || i == 13 || i == 18 || i == 23)
+			? text[i] != '-' : !isxdigit((unsigned char) text[i]))
+			return false;
+	}
+	return true;
+}
+
 /* Take note of a header line's value; name is not NUL-terminated. */
 void
 apigouv_header_note(ApigouvTransfer *transfer, const char *name,
@@ -121,7 +141,8 @@ apigouv_header_note(ApigouvTransfer *transfer, const char *name,
 
 	apigouv_header_text(value, sizeof(value), text, len);
 	if (HEADER_IS("X-Request-Id"))
-		strlcpy(transfer->request_id, value, sizeof(transfer->request_id));
+		strlcpy(transfer->request_id, is_request_number(value) ? value : "",
+				sizeof(transfer->request_id));
 	else if (HEADER_IS("Content-Type"))
 		strlcpy(transfer->content_type, value, sizeof(transfer->content_type));
 	else if (HEADER_IS("Content-Encoding"))

@@ -184,9 +184,9 @@ apigouv_plan_columns(const Bitmapset *columns)
 	return list;
 }
 
-/* Does a condition compare personal data? */
+/* Does a condition compare personal data, or secrets such as links? */
 static bool
-is_personal(const ApigouvRelInfo *info, Node *clause, Index varno)
+is_private(const ApigouvRelInfo *info, Node *clause, Index varno)
 {
 	const ApigouvTable *table = info->options->table;
 	Bitmapset  *columns;
@@ -197,7 +197,8 @@ is_personal(const ApigouvRelInfo *info, Node *clause, Index varno)
 	columns = apigouv_qual_columns(clause, varno, &info->map);
 	while ((column = bms_next_member(columns, column)) >= 0)
 	{
-		if (apigouv_apidef_is_personal(table, column))
+		if (apigouv_apidef_is_personal(table, column) ||
+			apigouv_apidef_is_secret(table, column))
 			return true;
 	}
 	return false;
@@ -224,7 +225,7 @@ split_clauses(const ApigouvRelInfo *info, Index varno, List *rinfos,
 		const RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
 
 		if (!rinfo->pseudoconstant &&
-			is_personal(info, (Node *) rinfo->clause, varno))
+			is_private(info, (Node *) rinfo->clause, varno))
 			highest = Max(highest, rinfo->security_level);
 	}
 	*shown = NIL;
@@ -236,7 +237,7 @@ split_clauses(const ApigouvRelInfo *info, Index varno, List *rinfos,
 		if (rinfo->pseudoconstant)
 			continue;			/* checked once, by a node above */
 		if (rinfo->security_level < highest ||
-			is_personal(info, (Node *) rinfo->clause, varno))
+			is_private(info, (Node *) rinfo->clause, varno))
 			*hidden = lappend(*hidden, rinfo->clause);
 		else
 			*shown = lappend(*shown, rinfo->clause);
@@ -254,7 +255,7 @@ sent_and_shown(const ApigouvRelInfo *info, Index varno,
 
 	foreach(lc, sent)
 	{
-		if (!is_personal(info, lfirst(lc), varno))
+		if (!is_private(info, lfirst(lc), varno))
 			shown = lappend(shown, lfirst(lc));
 	}
 	return shown;
@@ -265,9 +266,10 @@ sent_and_shown(const ApigouvRelInfo *info, Index varno,
  *		Make the plan of a path.
  *
  * Every condition is checked by the executor, or, where it compares personal
- * data, by the scan: EXPLAIN shows the executor's only.  The clauses sent are
- * carried in fdw_recheck_quals, where EXPLAIN finds them, and behind them
- * those that EvalPlanQual must check since the executor's filter lacks them.
+ * data or secrets, by the scan: EXPLAIN shows the executor's only.  The
+ * clauses sent are carried in fdw_recheck_quals, where EXPLAIN finds them, and
+ * behind them those that EvalPlanQual must check since the executor's filter
+ * lacks them.
  */
 ForeignScan *
 apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,

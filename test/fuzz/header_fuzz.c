@@ -221,7 +221,12 @@ judge(const ApigouvTransfer *transfer, const Reply *reply, int64 before,
 
 	CHECK(transfer->status == reply->status);
 	CHECK(transfer->streaming == (reply->status == 200));
+	/* a UUID, or nothing */
+	CHECK(strlen(transfer->request_id) % 4 == 0 &&
+		  strspn(transfer->request_id, "0123456789abcdefABCDEF-") ==
+		  strlen(transfer->request_id));
 	judge_text(transfer->request_id, sizeof(transfer->request_id),
+			   transfer->request_id[0] == '\0' ? NULL :
 			   value_of(reply, "X-Request-Id"));
 	judge_text(transfer->content_type, sizeof(transfer->content_type),
 			   value_of(reply, "Content-Type"));
