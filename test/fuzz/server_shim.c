@@ -970,3 +970,10 @@ GetUserNameFromId(Oid roleid, bool noerr)
 {
 	return pstrdup("alice");
 }
+
+/* Always quoted: what a hint says of it is not judged. */
+const char *
+quote_identifier(const char *ident)
+{
+	return psprintf("\"%s\"", ident);
+}
