@@ -709,19 +709,40 @@ apigouv_apidef_api(const char *name, bool missing_ok)
 	return api ? &api->api : NULL;
 }
 
-/*
- * apigouv_apidef_is_file_error
- *		Is an error of reading a definition about its file, and none of the
- *		session's?
- */
-bool
-apigouv_apidef_is_file_error(int code)
+/* Is an error of reading a definition about its file, not the session's? */
+static bool
+is_file_error(int code)
 {
 	return code == ERRCODE_CONFIG_FILE_ERROR ||
 		code == ERRCODE_INSUFFICIENT_PRIVILEGE ||
 		code == ERRCODE_WRONG_OBJECT_TYPE ||
 		ERRCODE_TO_CATEGORY(code) ==
 		ERRCODE_TO_CATEGORY(ERRCODE_IO_ERROR);
+}
+
+const char *
+apigouv_apidef_file_error(ApigouvApidefReader read, void *arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	const char *volatile message = NULL;
+
+	PG_TRY();
+	{
+		read(arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		if (!is_file_error(geterrcode()))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		message = error->message;
+	}
+	PG_END_TRY();
+	return message;
 }
 
 /* Position of a table among an API's, or -1. */
@@ -802,39 +823,41 @@ apigouv_apidef_column(const ApigouvTable *table, const char *name)
 	return -1;
 }
 
-/*
- * apigouv_apidef_is_personal
- *		Does a column hold personal data?
- *
- * The row as it was sent does where any of its columns does.
- */
-bool
-apigouv_apidef_is_personal(const ApigouvTable *table, int column)
+static bool
+is_personal(const ApigouvColumn *column)
 {
-	bool		found = table->personal_data ||
-	table->columns[column].personal;
+	return column->personal;
+}
+
+static bool
+is_secret(const ApigouvColumn *column)
+{
+	return column->secret;
+}
+
+/* Has a column something, or any column if it is the row as it was sent? */
+static bool
+column_has(const ApigouvTable *table, int column,
+		   bool (*has) (const ApigouvColumn *column))
+{
+	bool		found = has(&table->columns[column]);
 
 	for (int i = 0; i < table->ncolumns && !found &&
 		 column == table->reponse_column; i++)
-		found = table->columns[i].personal;
+		found = has(&table->columns[i]);
 	return found;
 }
 
-/*
- * apigouv_apidef_is_secret
- *		Does whoever knows the value of a column have access, as by a link?
- *
- * The row as it was sent holds those of all its columns.
- */
+bool
+apigouv_apidef_is_personal(const ApigouvTable *table, int column)
+{
+	return table->personal_data || column_has(table, column, is_personal);
+}
+
 bool
 apigouv_apidef_is_secret(const ApigouvTable *table, int column)
 {
-	bool		found = table->columns[column].secret;
-
-	for (int i = 0; i < table->ncolumns && !found &&
-		 column == table->reponse_column; i++)
-		found = table->columns[i].secret;
-	return found;
+	return column_has(table, column, is_secret);
 }
 
 void

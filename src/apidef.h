@@ -487,7 +487,6 @@ typedef struct ApigouvMap ApigouvMap;
  * table and field on a definition that is wrong.
  */
 extern const ApigouvApi *apigouv_apidef_api(const char *name, bool missing_ok);
-extern bool apigouv_apidef_is_file_error(int code);
 extern const ApigouvTable *apigouv_apidef_table(const ApigouvApi *api,
 												const char *name,
 												bool missing_ok);
@@ -499,13 +498,28 @@ extern const ApigouvTable *apigouv_apidef_table(const ApigouvApi *api,
 extern const ApigouvTable *apigouv_apidef_table_once(const ApigouvApi *api,
 													 const char *name);
 
+/*
+ * Call read(arg), which reads definitions and does nothing else.  Result:
+ * NULL, or the message of the error that is about a file of theirs, in the
+ * current context.  Other errors are raised.
+ *
+ * Reading a file touches nothing that an aborted subtransaction would have to
+ * give back, so there is none.
+ */
+typedef void (*ApigouvApidefReader) (void *arg);
+extern const char *apigouv_apidef_file_error(ApigouvApidefReader read,
+											 void *arg);
+
 /* Names of the APIs there are: list of char *, in the current context. */
 extern List *apigouv_apidef_names(void);
 
 /* Column position by name, or -1. */
 extern int	apigouv_apidef_column(const ApigouvTable *table, const char *name);
 
-/* Does a column hold personal data? */
+/*
+ * Does a column hold personal data?  Does whoever knows its value have access,
+ * as by a link?  The row as it was sent does where any of its columns does.
+ */
 extern bool apigouv_apidef_is_personal(const ApigouvTable *table, int column);
 extern bool apigouv_apidef_is_secret(const ApigouvTable *table, int column);
 

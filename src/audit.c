@@ -39,7 +39,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "common/hashfn.h"
 #include "common/string.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -57,6 +56,7 @@
 #include "audit.h"
 #include "messages.h"
 #include "redact.h"
+#include "texthash.h"
 
 PG_FUNCTION_INFO_V1(apigouv_key_hash);
 
@@ -754,18 +754,8 @@ static uint64
 hash_of_why(void)
 {
 	const char *texts[] = {apigouv_context, apigouv_object, apigouv_recipient};
-	uint64		hash = 0;
 
-	for (size_t i = 0; i < lengthof(texts); i++)
-	{
-		const unsigned char *text = (const unsigned char *) texts[i];
-
-		if (text != NULL)
-			hash = hash_combine64(hash,
-								  hash_bytes_extended(text, strlen(texts[i]),
-													  i));
-	}
-	return hash;
+	return texthash_several(0, lengthof(texts), texts);
 }
 
 /*

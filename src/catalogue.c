@@ -127,42 +127,20 @@ typedef struct Definition
 	const char *table_name;		/* NULL: the API's own file */
 	const ApigouvApi *api;
 	const ApigouvTable *table;
-	char	   *error;			/* NULL when it was read */
+	const char *error;			/* NULL when it was read */
 } Definition;
 
-/*
- * read_definition
- *		Read a definition in the current context; note why it cannot be.
- *
- * Reading a file touches nothing that an aborted subtransaction would have to
- * give back, so there is none.
- */
+/* Read a definition in the current context. */
 static void
-read_definition(Definition *definition)
+read_definition(void *arg)
 {
-	MemoryContext cxt = CurrentMemoryContext;
+	Definition *definition = arg;
 
-	PG_TRY();
-	{
-		if (definition->table_name == NULL)
-			definition->api = apigouv_apidef_api(definition->api_name, false);
-		else
-			definition->table =
-				apigouv_apidef_table_once(definition->api,
-										  definition->table_name);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		if (!apigouv_apidef_is_file_error(geterrcode()))
-			PG_RE_THROW();
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		definition->error = error->message;
-	}
-	PG_END_TRY();
+	if (definition->table_name == NULL)
+		definition->api = apigouv_apidef_api(definition->api_name, false);
+	else
+		definition->table = apigouv_apidef_table_once(definition->api,
+													  definition->table_name);
 }
 
 /* Gives the rows of a definition that was read, or tells why it was not. */
@@ -179,7 +157,7 @@ use_definition(Definition *definition, MemoryContext row_cxt,
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(row_cxt);
 	old = MemoryContextSwitchTo(row_cxt);
-	read_definition(definition);
+	definition->error = apigouv_apidef_file_error(read_definition, definition);
 	if (definition->table_name != NULL || definition->error != NULL)
 		use(definition, result);
 	MemoryContextSwitchTo(old);
@@ -210,7 +188,6 @@ use_all(DefinitionUser use, ReturnSetInfo *result)
 		{
 			definition.table_name = api->tables[i];
 			definition.table = NULL;
-			definition.error = NULL;
 			use_definition(&definition, row_cxt, use, result);
 		}
 	}

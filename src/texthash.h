@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * texthash.h
- *		Hash tables whose keys are pointers to texts.
+ *		Hash tables whose keys are pointers to texts, and a hash of several.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +41,22 @@ texthash_create(const char *name, Size entrysize, long nelem,
 	return hash_create(name, nelem, &info,
 					   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
 					   HASH_CONTEXT);
+}
+
+/* hash, and n texts in their order, any of them NULL, as one number */
+static inline uint64
+texthash_several(uint64 hash, int n, const char *const *texts)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const unsigned char *text = (const unsigned char *) texts[i];
+
+		if (text != NULL)
+			hash = hash_combine64(hash,
+								  hash_bytes_extended(text, strlen(texts[i]),
+													  i));
+	}
+	return hash;
 }
 
 #endif							/* APIGOUV_TEXTHASH_H */

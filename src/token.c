@@ -23,7 +23,6 @@
 #include "postgres.h"
 
 #include "common/base64.h"
-#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -36,6 +35,7 @@
 #include "messages.h"
 #include "redact.h"
 #include "reply.h"
+#include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
 
@@ -91,20 +91,12 @@ tokens_context(void)
 uint64
 apigouv_token_identity(const ApigouvSecrets *secrets)
 {
-	uint64		hash = hash_combine64(secrets->of_session, secrets->umid);
-	const char *texts[3];
+	const char *texts[] = {
+		secrets->token, secrets->client_id, secrets->client_secret
+	};
 
-	texts[0] = secrets->token;
-	texts[1] = secrets->client_id;
-	texts[2] = secrets->client_secret;
-	for (int i = 0; i < 3; i++)
-	{
-		if (texts[i] != NULL)
-			hash = hash_combine64(hash,
-								  hash_bytes_extended((const unsigned char *) texts[i],
-													  strlen(texts[i]), i));
-	}
-	return hash;
+	return texthash_several(hash_combine64(secrets->of_session, secrets->umid),
+							lengthof(texts), texts);
 }
 
 /*

@@ -67,40 +67,41 @@ is_visible(Oid umuser, Oid serverid)
 		apigouv_owns_server(serverid, GetUserId());
 }
 
+/* The options of a server, as far as its address and API go. */
+typedef struct Address
+{
+	const ForeignServer *server;
+	ApigouvOptions options;
+	bool		found;			/* is there such a definition? */
+} Address;
+
+static void
+read_address(void *arg)
+{
+	Address    *address = arg;
+
+	address->found = apigouv_option_address(address->server->options,
+											&address->options);
+}
+
 /*
  * definition_of
  *		The API of a server, in row; NULL, with row->error, when its
  *		definition cannot be read.
- *
- * Reading a file touches nothing that an aborted subtransaction would have to
- * give back, so there is none.
  */
 static const ApigouvApi *
 definition_of(const ForeignServer *server, TokenRow *row)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ApigouvOptions *options = palloc0(sizeof(ApigouvOptions));
+	Address    *address = palloc0(sizeof(Address));
 
-	PG_TRY();
-	{
-		if (!apigouv_option_address(server->options, options))
-			row->error = _("there is no such API definition");
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		if (!apigouv_apidef_is_file_error(geterrcode()))
-			PG_RE_THROW();
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		row->error = error->message;
-		options->api = NULL;
-	}
-	PG_END_TRY();
-	row->api = options->api_name;
-	return options->api;
+	address->server = server;
+	row->error = apigouv_apidef_file_error(read_address, address);
+	row->api = address->options.api_name;
+	if (row->error != NULL)
+		return NULL;
+	if (!address->found)
+		row->error = _("there is no such API definition");
+	return address->options.api;
 }
 
 /* Fill a row by what a bearer token says. */

@@ -24,7 +24,7 @@ use Time::HiRes qw(time usleep);
 our @EXPORT = qw(
   stub_url stub_reset stub_latency stub_options faults replay requests
   in_flight most_at_once measured wait_for_requests wait_until_idle token all_secrets
-  new_cluster create_apis session refuses counted asks run_sql still_works raw_server
+  new_cluster create_apis log_all_but_parameters session refuses counted asks run_sql still_works raw_server
   raw_requests stop_raw_servers helper_process free_port root shared_dir samples_dir json_text slurp_bytes envelope
   descriptors resident_bytes keeps_its_size own_definitions sanitized
   give_entreprise entreprise_detail
@@ -440,6 +440,30 @@ sub own_definitions
 	$node->append_conf('postgresql.conf', "apigouv_fdw.definition_dir = '$dir'\n");
 	$node->reload;
 	return $dir;
+}
+
+# Let a running cluster log all that it can, from its next start on, but the
+# texts and parameters of statements, which are its user's to hide.
+sub log_all_but_parameters
+{
+	my ($node) = @_;
+	$node->append_conf('postgresql.conf', <<'CONF');
+session_preload_libraries = 'auto_explain'
+auto_explain.log_min_duration = 0
+auto_explain.log_analyze = on
+auto_explain.log_verbose = on
+auto_explain.log_nested_statements = on
+auto_explain.log_settings = on
+log_min_messages = debug5
+log_statement = none
+log_parameter_max_length = 0
+log_parameter_max_length_on_error = 0
+CONF
+
+	# from PostgreSQL 16 on, auto_explain tells parameters unless it is told not to
+	$node->append_conf('postgresql.conf', "auto_explain.log_parameter_max_length = 0\n")
+	  if $node->safe_psql('postgres', 'SHOW server_version_num') >= 160000;
+	return;
 }
 
 # Is this a server under test/sanitize?  It is slow, and keeps freed memory.

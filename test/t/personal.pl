@@ -165,18 +165,7 @@ arrived();
 # ===================================================================
 # The server log at debug5, with auto_explain; messages; files
 # ===================================================================
-$node->append_conf('postgresql.conf', <<'CONF');
-session_preload_libraries = 'auto_explain'
-auto_explain.log_min_duration = 0
-auto_explain.log_analyze = on
-auto_explain.log_verbose = on
-auto_explain.log_nested_statements = on
-auto_explain.log_settings = on
-log_min_messages = debug5
-log_statement = none
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-CONF
+log_all_but_parameters($node);
 $node->stop;
 $node->rotate_logfile;
 $node->start;

@@ -96,23 +96,11 @@ log_destination = 'stderr,csvlog,jsonlog'
 log_filename = 'sweep'
 log_rotation_age = 0
 log_rotation_size = 0
-log_statement = none
 log_min_duration_statement = 0
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
-log_min_messages = debug5
 log_error_verbosity = verbose
 log_temp_files = 0
-session_preload_libraries = 'auto_explain'
-auto_explain.log_min_duration = 0
-auto_explain.log_analyze = on
-auto_explain.log_verbose = on
-auto_explain.log_nested_statements = on
-auto_explain.log_settings = on
 CONF
-# from PostgreSQL 16 on, auto_explain tells parameters unless it is told not to
-$node->append_conf('postgresql.conf', "auto_explain.log_parameter_max_length = 0\n")
-  if $node->safe_psql('postgres', 'SHOW server_version_num') >= 160000;
+log_all_but_parameters($node);
 $node->restart;
 my $control = session($node);
 my $start = $control->value('SELECT pg_walfile_name(pg_switch_wal())') && $control->value('SELECT pg_current_wal_lsn()');
