@@ -13,7 +13,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 CONF = ("listen_addresses=", "fsync=off", "full_page_writes=off", "max_parallel_workers_per_gather=0", "jit=off",
-        "autovacuum=off")
+        "autovacuum=off", "ssl=on")     # Debian's clusters have it on, so that OpenSSL is ready before any backend
 
 
 def free_port():
@@ -143,15 +143,26 @@ class Setting:
         data = self.directory / "data"
         self.as_server(f"{self.bindir}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
                        "--locale=C.UTF-8", "-N")
-        options = " ".join(f'-c "{o}"' for o in (*CONF, f"unix_socket_directories={self.env['PGHOST']}"))
-        python = f"PYTHONPATH={self.directory / 'py'}:{os.environ.get('MULTICORN_PYTHONPATH', '')}"
-        self.as_server(f"{self.bindir}/pg_ctl", "-D", data, "-l", data / "log", "-w", "-o", options, "start",
-                       env=(python,))
+        for kind, name in (("cert.pem", "server.crt"), ("key.pem", "server.key")):
+            shutil.copy(self.directory / "tls" / kind, data / name)
+            (data / name).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(data / name, "postgres")
+        self.control_cluster("start")
         self.started = True
         sirets = (self.directory / "upstream/pages/sirets.txt").read_text().split()
         for n in (200, 2000):
             self.sql(f"CREATE TABLE lookups_{n} (siret text PRIMARY KEY);\n"
                      f"COPY lookups_{n} FROM STDIN;\n" + "\n".join(sirets[:n]) + f"\n\\.\nANALYZE lookups_{n};")
+
+    def control_cluster(self, action, *conf):
+        """Start or restart it, with settings that count more than those of CONF."""
+        data = self.directory / "data"
+        options = " ".join(f'-c "{o}"' for o in (*CONF, *conf, f"unix_socket_directories={self.env['PGHOST']}"))
+        python = f"PYTHONPATH={self.directory / 'py'}:{os.environ.get('MULTICORN_PYTHONPATH', '')}"
+        self.as_server(f"{self.bindir}/pg_ctl", "-D", data, "-l", data / "log", "-w", *(("-m", "fast") if action == "restart" else ()),
+                       "-o", options, action,
+                       env=(python,))
 
     def sql(self, text):
         """Output of a psql script, which must not fail."""

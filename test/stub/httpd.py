@@ -106,6 +106,9 @@ def gzip_bytes(body, level=1):
     return packer.compress(body) + packer.flush()
 
 
+LAST_DATA_RECV = 52                # where struct tcp_info has tcpi_last_data_recv, in ms
+
+
 class StampedSocket(socket.socket):
     """A socket that knows when the kernel received the bytes that were read last: this process may read them late."""
 
@@ -127,10 +130,19 @@ class StampedSocket(socket.socket):
         return data
 
     def received_at(self):
-        """The moment, by the monotonic clock."""
-        now = time.monotonic()
-        age = time.time() - self.stamp if self.stamp is not None else 0
-        return now - age if 0 < age < 60 else now
+        """The moment, by the monotonic clock.
+
+        The stamp is of the wall clock, which may be set meanwhile: where it says another age than the kernel's own
+        count (to a few ms), that one is right. All is read again when this process had to wait in between.
+        """
+        for _ in range(10):
+            now = time.monotonic()
+            age = time.time() - self.stamp if self.stamp is not None else None
+            counted = struct.unpack_from("I", self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104),
+                                         LAST_DATA_RECV)[0] / 1000
+            if time.monotonic() - now < 0.001:
+                break
+        return now - (counted if age is None or abs(age - counted) > 0.012 else max(0, age))
 
 
 class Connection(asyncio.Protocol):

@@ -165,7 +165,8 @@ class Strict:
             if too_many and self.ban:
                 self.bans[api, request.address] = {
                     "api": api, "address": request.address, "limit": limit.name, "counter": whose,
-                    "at": self.ms(request.arrived), "requests_after": 0}
+                    "at": self.ms(request.arrived), "requests_after": 0,
+                    "arrivals": [self.ms(moment) for moment in counter.arrivals[-limit.requests - 1:]]}
                 return silence(), None
             if too_many:
                 refusal = refusal or self.too_many(api, counter, request.arrived)
