@@ -466,11 +466,12 @@ CONF
 	return;
 }
 
-# Is this a server under test/sanitize?  It is slow, and keeps freed memory.
+# Is this a server under test/sanitize, by sanitizers or valgrind?  It is slow,
+# and keeps freed memory.
 sub sanitized
 {
 	my ($session) = @_;
-	return slurp_bytes('/proc/' . $session->pid . '/maps') =~ /libasan/;
+	return slurp_bytes('/proc/' . $session->pid . '/maps') =~ /libasan|vgpreload_memcheck/;
 }
 
 # ---- assertions ----
