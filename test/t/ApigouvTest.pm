@@ -26,7 +26,7 @@ our @EXPORT = qw(
   in_flight most_at_once measured wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis log_all_but_parameters session refuses counted asks run_sql still_works raw_server
   raw_requests stop_raw_servers helper_process free_port root shared_dir samples_dir json_text slurp_bytes envelope
-  descriptors resident_bytes keeps_its_size own_definitions sanitized
+  descriptors resident_bytes keeps_its_size own_definitions sanitized time_to_end
   give_entreprise entreprise_detail
 );
 
@@ -472,6 +472,15 @@ sub sanitized
 {
 	my ($session) = @_;
 	return slurp_bytes('/proc/' . $session->pid . '/maps') =~ /libasan|vgpreload_memcheck/;
+}
+
+# How long the server of this session may take to end a query, in ms: 100 where
+# the machine is not busy.  A process that ends looks for leaks under
+# test/sanitize, and its client is told by the end of the connection.
+sub time_to_end
+{
+	my ($session, $how) = @_;
+	return $how eq 'pg_terminate_backend' && sanitized($session) ? 10_000 : 1000;
 }
 
 # ---- assertions ----

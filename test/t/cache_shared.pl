@@ -476,6 +476,7 @@ like($result->{notices}[0], qr/could not keep replies in file "pg_stat_tmp\/apig
 $result = counted($session, $rge);
 is($result->{requests} . @{ $result->{notices} }, '10', 'the next asks again, without another warning');
 chmod 0700, $dir;
+faults({ delay_ms => 20 });    # the session waits, which takes descriptors at its first time
 asks($session, $rge, 1, $labels->{out}, 'once it can be written');
 asks($session, $rge, 0, $labels->{out}, 'replies are kept');
 

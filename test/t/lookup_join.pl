@@ -12,8 +12,6 @@ use List::Util qw(min);
 use Test::More;
 use Time::HiRes 'time';
 
-my $LIMIT_MS = 1000;
-
 my $node = new_cluster('lookup_join');
 my $control = session($node);
 my $session;
@@ -228,7 +226,7 @@ for my $way (
 	my $ms = (time() - $since) * 1000 - ($act ? 0 : 400);
 	diag(sprintf '%-22s in the middle of a batch %6.1f ms', $name, $ms);
 	is($ended->{sqlstate}, $sqlstate, "$name in the middle of a batch");
-	cmp_ok($ms, '<', $LIMIT_MS, "$name: at once");
+	cmp_ok($ms, '<', time_to_end($control, $name), "$name: at once");
 	faults();
 	wait_until_idle();
 	next if $ended->{dead};
