@@ -74,8 +74,12 @@ is($session->value('SELECT id FROM tout.liste LIMIT 1 OFFSET 2'), 'row-3',
 	'a row is given while the end of its list does not come');
 
 stub_reset();
-faults({ times => 1, status => 200, body => reply(100, 150_000), action => 'cut' });
-refuses($session, $sums, { sqlstate => '08006' }, 'lost on its way, after rows: an error');
+faults({ times => 1, status => 200, body => reply(100, 150_000), action => 'stall_body' });
+run_sql($session, 'BEGIN', 'DECLARE c CURSOR FOR SELECT id FROM tout.liste');
+is($session->value('FETCH c'), 'row-1', 'a row of another such list');
+stub_reset();    # which drops what stalls
+refuses($session, 'FETCH ALL FROM c', { sqlstate => '08006', requests => 0 }, 'lost on its way, after rows: an error');
+run_sql($session, 'ROLLBACK');
 
 stub_reset();
 faults({ times => 1, status => 200, body => reply(100, 2_000), action => 'cut' },
