@@ -78,6 +78,8 @@ static int	slots_held = 0;		/* reserved and not yet dated */
 static dlist_head waits = DLIST_STATIC_INIT(waits);
 static dlist_head debts = DLIST_STATIC_INIT(debts);
 static dlist_head sent = DLIST_STATIC_INIT(sent);	/* to be dated */
+static int64 nsent = 0;			/* by this backend, and about to be sent */
+static int64 max_sent = PG_INT64_MAX;	/* of them */
 
 /* The wait for some limits, made if need be; NULL without memory. */
 static Wait *
@@ -326,8 +328,9 @@ apigouv_admit_sent(void)
 		date(dlist_container(ApigouvTransferPrivate, sent_node, iter.cur));
 }
 
-bool
-apigouv_admit_send(ApigouvTransfer *transfer)
+/* Get the slot of a request that is about to be sent, if it has none. */
+static bool
+get_slot(ApigouvTransfer *transfer)
 {
 	ApigouvTransferPrivate *private = transfer->private;
 	ApigouvQuotaAnswer answer;
@@ -370,6 +373,47 @@ apigouv_admit_send(ApigouvTransfer *transfer)
 	return result == APIGOUV_QUOTA_GRANTED;
 }
 
+/*
+ * apigouv_admit_send
+ *		May a request be sent?  See admit.h.
+ *
+ * The first time was counted when the attempt began.
+ */
+bool
+apigouv_admit_send(ApigouvTransfer *transfer)
+{
+	bool		again = transfer->private->sends > 0;
+
+	if ((again && nsent >= max_sent) || !get_slot(transfer))
+		return false;
+	nsent += again;
+	return true;
+}
+
+bool
+apigouv_admit_is_bound(void)
+{
+	return nsent >= max_sent;
+}
+
+void
+apigouv_admit_begun(void)
+{
+	nsent++;
+}
+
+int64
+apigouv_http_sent(void)
+{
+	return nsent;
+}
+
+void
+apigouv_http_bound(int64 most)
+{
+	max_sent = most;
+}
+
 bool
 apigouv_admit_holds_slots(void)
 {
@@ -400,6 +444,8 @@ apigouv_admit_ended(ApigouvTransfer *transfer)
 	int64		reset_us = -1;
 	int			tries;
 
+	if (private->sends == 0)
+		nsent--;
 	if (private->limits == NULL)
 		return;
 	apigouv_admit_pause(transfer);

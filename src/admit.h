@@ -26,6 +26,12 @@ typedef enum ApigouvAdmission
 extern ApigouvAdmission apigouv_admit_slot(ApigouvTransfer *transfer,
 										   int64 now, int64 *due);
 
+/* Has this backend sent as much as apigouv_http_bound lets it? */
+extern bool apigouv_admit_is_bound(void);
+
+/* An attempt has begun: it counts as sent until it ends without. */
+extern void apigouv_admit_begun(void);
+
 /*
  * A request is about to be sent, for the first time or again.  False: it must
  * not be.  Called inside libcurl.

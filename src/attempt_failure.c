@@ -180,6 +180,7 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 		case APIGOUV_FAILURE_QUOTA:
 		case APIGOUV_FAILURE_LEDGER:
 		case APIGOUV_FAILURE_AUDIT:
+		case APIGOUV_FAILURE_BOUND:
 			break;				/* said where it happened */
 		case APIGOUV_FAILURE_OTHER:
 			if (code == CURLE_WRITE_ERROR)

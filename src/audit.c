@@ -87,7 +87,8 @@ static const char *const verdicts[] = {
 
 static const char *const failures[] = {
 	NULL, "connect", "address", "tls", "timeout", "lost", "too_large",
-	"encoding", "memory", "quota", "ledger", "audit", "other"
+	"encoding", "memory", "quota", "ledger", "audit",
+	"bound", "other"
 };
 
 StaticAssertDecl(lengthof(verdicts) == APIGOUV_REPLY_DEAD_LINK + 1,

@@ -161,7 +161,8 @@ enqueue(ApigouvTransferPrivate *private)
  * its pool or the backend runs as many as it may: an attempt that ends is
  * then the occasion to ask again, and *due stays.  Not before the transfer's
  * not_before, and not without a slot of the quota ledger: *due is then
- * lowered to the moment to ask again.
+ * lowered to the moment to ask again.  Never when apigouv_http_bound is
+ * reached; what runs ends in its own time.
  */
 static ApigouvAdmission
 admit(ApigouvTransfer *transfer, int64 now, int64 *due)
@@ -172,6 +173,11 @@ admit(ApigouvTransfer *transfer, int64 now, int64 *due)
 	if (private->pool->running >= Max(private->settings.max_concurrency, 1) ||
 		nrunning >= APIGOUV_MAX_RUNNING)
 		return APIGOUV_ADMIT_LATER;
+	if (apigouv_admit_is_bound())
+	{
+		transfer->failure = APIGOUV_FAILURE_BOUND;
+		return APIGOUV_ADMIT_NEVER;
+	}
 	if (private->not_before > now)
 	{
 		*due = Min(*due, private->not_before);
@@ -335,6 +341,8 @@ begin_attempt(ApigouvTransfer *transfer)
 	transfer->state = APIGOUV_TRANSFER_RUNNING;
 	private->pool->running++;
 	nrunning++;
+	private->sends = 0;
+	apigouv_admit_begun();
 	if (transfer->attempts++ == 0)
 		transfer->started_at = GetCurrentTimestamp();
 	reset_reply(transfer);

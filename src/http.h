@@ -60,6 +60,7 @@ typedef enum ApigouvFailure
 	APIGOUV_FAILURE_QUOTA,		/* no slot within quota_wait_ms; not sent */
 	APIGOUV_FAILURE_LEDGER,		/* the ledger cannot be used; not sent */
 	APIGOUV_FAILURE_AUDIT,		/* who watches it forbade it; not sent */
+	APIGOUV_FAILURE_BOUND,		/* apigouv_http_bound; not sent */
 	APIGOUV_FAILURE_OTHER
 } ApigouvFailure;
 
@@ -213,6 +214,18 @@ extern void apigouv_http_pump(int timeout_ms);
 extern int64 apigouv_http_before_wait(void);
 extern int64 apigouv_http_after_wait(void);
 extern int	apigouv_http_fd(void);
+
+/*
+ * How often this backend has sent a request, whatever for: first or again,
+ * access tokens, documents.  What the upstream may have counted.
+ */
+extern int64 apigouv_http_sent(void);
+
+/*
+ * Send no more than that in all; PG_INT64_MAX: no bound.  A transfer that
+ * would need one more fails.
+ */
+extern void apigouv_http_bound(int64 most);
 
 /* Grows each time that something has happened to any transfer. */
 extern uint64 apigouv_http_moves(void);

@@ -47,13 +47,14 @@
 	((failure) == APIGOUV_FAILURE_CONNECT || (failure) == APIGOUV_FAILURE_LOST)
 
 /*
- * Requests that the quota ledger, their audit, or the address they would go
- * to did not let go: the upstream has no part in it.
+ * Requests that the quota ledger, their audit, the address they would go to,
+ * or a bound on the session did not let go: the upstream has no part in it.
  */
 #define is_refused_here(failure) \
 	((failure) == APIGOUV_FAILURE_QUOTA || \
 	 (failure) == APIGOUV_FAILURE_LEDGER || \
 	 (failure) == APIGOUV_FAILURE_AUDIT || \
+	 (failure) == APIGOUV_FAILURE_BOUND || \
 	 (failure) == APIGOUV_FAILURE_ADDRESS)
 
 /* First text among some paths of a document, copied into buf. */
@@ -371,9 +372,9 @@ as_sentence(const char *text)
 /*
  * raise_refused_here
  *		Raise the error of a request that was not let go, because of where it
- *		would have gone, by its audit or by the quota ledger.
+ *		would have gone, by its audit, a bound or the quota ledger.
  *
- * DETAIL of the latter ends with the moment from which a slot can be
+ * DETAIL of the last ends with the moment from which a slot can be
  * expected, in a form for programs.
  */
 static void
@@ -401,6 +402,12 @@ raise_refused_here(const ApigouvOptions *options,
 				 transfer->may_be_listed
 				 ? errhint("If that is right, a superuser can list the address in option \"private_addresses\" of the foreign server.")
 				 : 0));
+	if (transfer->failure == APIGOUV_FAILURE_BOUND)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("could not send a request to foreign server \"%s\": the session's bound is reached",
+						options->server_name),
+				 errhint("The bound is that of apigouv_bound_requests, until the transaction ends.")));
 	if (transfer->failure == APIGOUV_FAILURE_LEDGER)
 		ereport(ERROR,
 				(errcode(ERRCODE_IO_ERROR),
