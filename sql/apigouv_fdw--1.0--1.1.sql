@@ -245,6 +245,7 @@ DECLARE
 	said text;
 	detail text;
 	why text;
+	culprit text;	-- the error's, until its key is known
 BEGIN
 	renewed := 0;
 	unchanged := 0;
@@ -280,20 +281,28 @@ BEGIN
 			GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
 			why := CASE code WHEN '28000' THEN 'token' WHEN '42501' THEN 'refused' WHEN 'HV00N' THEN 'unavailable'
 				WHEN '53400' THEN 'quota' END;
-			IF why IS NULL AND code !~ '^(HV00M|HV021|08006|54000|40001|P0001|2[23]...)$' THEN
+			IF why IS NULL AND code !~ '^(HV00M|HV021|08006|53200|54000|40001|P0001|2[23]...)$' THEN
 				RAISE;	-- nothing that another key, or another hour, would mend
 			END IF;
 			IF why IS NOT NULL AND stopped IS NULL THEN
 				EXECUTE spent INTO sent;
-				stopped := CASE WHEN why = 'quota' AND sent >= last THEN 'budget' ELSE why END;
+				stopped := CASE WHEN why IN ('quota', 'token') AND sent >= last THEN 'budget' ELSE why END;
 				message := CASE WHEN stopped <> 'budget' THEN concat_ws(': ', said, nullif(detail, '')) END;
+				-- the first key without an answer, which may be the only one that is refused: others come first next time
+				culprit := CASE WHEN stopped IN ('quota', 'refused') THEN code END;
 			END IF;
+			good := NULL;
+			bad := NULL;
 			IF high > low THEN
 				place := (low + high) / 2;
 				lows := lows || (place + 1) || low;
 				highs := highs || high || place;
 			ELSIF why IS NULL THEN
 				bad := ARRAY[low];
+			ELSIF culprit IS NOT NULL THEN
+				EXECUTE job ->> 'failed' USING keys, ARRAY[low], culprit, left(message, 500);
+				failed := failed + 1;
+				culprit := NULL;
 			END IF;
 		END;
 		IF code IS NULL THEN
@@ -391,6 +400,7 @@ DECLARE
 	job jsonb;
 	class integer;
 	object integer;
+	most integer;
 	begun bigint;
 	sent bigint;
 	due record;
@@ -437,7 +447,11 @@ BEGIN
 	END IF;
 	EXECUTE format('SELECT %I.apigouv_refresh_job($1, $2, $3, $4, $5)', home) INTO job
 		USING target, source, keys, path, state;
-	EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO begun;
+	EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO begun;	-- has the library loaded
+	most := current_setting('apigouv_fdw.max_requests_per_query');
+	IF most > 0 THEN
+		batch_size := least(batch_size, most);
+	END IF;
 	IF job IS NULL THEN
 		stopped := 'done';
 		RETURN;

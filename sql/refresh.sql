@@ -158,6 +158,25 @@ SELECT siren, siret, commune_adresse FROM (SELECT siren, siret, adresse_libelle_
 SELECT siren, "rows", sqlstate FROM autre ORDER BY siren;
 
 -- ====================================================================
+-- Several rows of a key; replies that are kept for the cluster are as old as they are
+-- ====================================================================
+ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (ADD cache_ttl_s '600');
+CREATE TABLE structures (LIKE marche_inclusion.structures);
+CREATE VIEW sirets AS SELECT unnest('{00000301200010,00000302000013,00000399900099}'::text[]) AS siret;
+CALL apigouv_refresh('structures', 'marche_inclusion.structures', 'SELECT siret FROM sirets') \gset
+SELECT :seen, :renewed, :empty, :requests;
+CREATE TABLE premiers AS SELECT siret, fetched_at FROM structures_refresh;
+CALL apigouv_refresh('structures', 'marche_inclusion.structures', 'SELECT siret FROM sirets', max_age => '0') \gset
+SELECT :seen, :unchanged, :empty, :requests;
+SELECT siret, "rows", s.fetched_at = p.fetched_at AS as_old FROM structures_refresh AS s JOIN premiers AS p USING (siret) ORDER BY siret;
+SELECT siret, id, obtenu_le = fetched_at AS dated FROM structures JOIN structures_refresh USING (siret) ORDER BY id;
+-- a row less: all are replaced
+INSERT INTO structures (siret, id) VALUES ('00000301200010', 1);
+CALL apigouv_refresh('structures', 'marche_inclusion.structures', 'SELECT siret FROM sirets', max_age => '0') \gset
+SELECT :renewed, :unchanged, (SELECT count(*) FROM structures);
+ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (DROP cache_ttl_s);
+
+-- ====================================================================
 -- The search_path is the caller's for the query of the keys, and for nothing else
 -- ====================================================================
 CREATE SCHEMA piege;

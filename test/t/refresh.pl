@@ -144,12 +144,37 @@ for my $case (
 	is($counts->{stopped}, $stopped, "$stopped: the run stops") or diag(explain $counts);
 	like($counts->{message}, $message, "$stopped: and says why");
 	is($counts->{renewed}, 30, "$stopped: what was answered before is kept");
-	is(told($counts, qw(failed left)), 'failed=0 left=30', "$stopped: the others have not failed");
+	# one that may be refused alone is not to stop the next run as well
+	my $one = $stopped eq 'token' ? 0 : 1;
+	is(told($counts, qw(failed left)), "failed=$one left=" . (30 - $one), "$stopped: the others have not failed");
 	is(rows(), $counts->{renewed}, "$stopped: it is committed");
 	faults();
 	run_sql($session, 'SELECT apigouv_quota_forget()');
-	is(told(refresh(60), qw(fresh renewed received stopped)), 'fresh=30 renewed=30 received=30 stopped=done', "$stopped: the next run goes on");
+	is(told(refresh(60), qw(fresh waiting renewed received stopped)), "fresh=30 waiting=$one renewed=" . (30 - $one) . ' received='
+		. (30 - $one) . ' stopped=done', "$stopped: the next run goes on");
 }
+
+# One key that is always refused does not keep the others from their turn.
+begin_anew();
+faults({ api => 'entreprise', path => "/v4/insee/sirene/unites_legales/$sirens[2]/", times => -1, status => 403, body => envelope('00100', 'Droits') });
+is(told(refresh(30), qw(renewed failed left stopped)), 'renewed=7 failed=1 left=22 stopped=refused', 'one key is refused: the run stops');
+is(told(refresh(30), qw(waiting renewed left stopped)), 'waiting=1 renewed=22 left=0 stopped=done', 'the next one does without it');
+
+# Two keys of a batch fail in two ways: at the API, and here.
+begin_anew();
+run_sql($session, "ALTER TABLE registre.sieges ADD CONSTRAINT ici CHECK (siren <> '$sirens[13]')");
+faults({ api => 'entreprise', path => "/v4/insee/sirene/unites_legales/$sirens[14]/", times => -1, status => 504, body => '' });
+$counts = refresh(24);
+is(told($counts, qw(renewed failed left stopped)), 'renewed=22 failed=2 left=0 stopped=done', 'each failure counts once');
+is($control->value('SELECT siren, attempts, sqlstate FROM registre.sieges_refresh WHERE attempts > 0 ORDER BY siren'),
+	"$sirens[13]|1|23514\n$sirens[14]|1|HV00M", 'and is its own');
+run_sql($session, 'ALTER TABLE registre.sieges DROP CONSTRAINT ici');
+
+# A statement's bound is no run's: batches are no larger.
+begin_anew();
+run_sql($session, 'SET apigouv_fdw.max_requests_per_query = 5');
+is(told(refresh(24), qw(renewed requests stopped)), 'renewed=24 requests=24 stopped=done', 'max_requests_per_query bounds a batch');
+run_sql($session, 'RESET apigouv_fdw.max_requests_per_query');
 
 # An API in maintenance is not asked about the whole register.
 begin_anew();
@@ -192,6 +217,8 @@ my @weather = ([], [ { path => '/v4/insee/sirene/*', skip => 2, times => 1, stat
 do
 {
 	faults(map { +{ api => 'entreprise', %$_ } } @{ $weather[ $runs % @weather ] });
+	$session->quit;
+	$session = session($node);
 	$counts = refresh(60, max_requests => 10, retry_after => "'0'");
 	$sent += $counts->{received};
 	push @left, $counts->{left} + $counts->{failed};
@@ -242,6 +269,21 @@ for my $how (qw(pg_cancel_backend pg_terminate_backend))
 	}
 	is($control->value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', "$how: no lock stays");
 }
+
+# A session that has waited for the lock has it between two batches.
+begin_anew();
+faults({ api => 'entreprise', path => '/v4/insee/sirene/*', skip => 10, times => 1, delay_ms => 2000 });
+ApigouvTest::control('forget', {});
+$session->start(call(60));
+wait_for_requests(11, path => $paths);
+my $other = session($node);
+my $lock = "1634756967, 'registre.sieges'::regclass::oid::int";
+$other->start("SELECT pg_advisory_lock($lock)");
+ApigouvTest::wait_for(sub { $control->value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") eq '1' },
+	'a session that waits');
+is(told(counts($session->finish), qw(renewed left stopped)), 'renewed=24 left=36 stopped=other run', 'another run has begun: this one ends');
+$other->finish;
+$other->quit;
 
 # ===================================================================
 # An end that comes during the run
