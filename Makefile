@@ -24,7 +24,7 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
 	travail_caracteristiques travail_listes entreprise lookup_join lookup_ahead crossover count \
-	analyze limit_hints tokens token_files refresh
+	analyze limit_hints tokens token_files refresh companion_views
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

@@ -23,6 +23,9 @@ COMMENT ON FUNCTION apigouv_bound_requests(bigint)
 -- $1 of most is the keys of a batch as text[][], $2 the places of those that are meant.
 CREATE FUNCTION apigouv_refresh_job(target regclass, source regclass, keys text, path text, state name)
 RETURNS jsonb
+
+CREATE FUNCTION apigouv_create_views(foreign_schema name, view_schema name)
+RETURNS TABLE (view_name name, done text)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -529,3 +532,78 @@ $$;
 COMMENT ON PROCEDURE apigouv_refresh(regclass, regclass, text, interval, bigint, integer, timestamptz, interval, name, bigint,
 	bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, text, text)
 	IS 'Fill or renew a local table from a keyed foreign table, the oldest keys first, in transactions of its own';
+
+	relation record;
+	columns text;
+	ours boolean;
+	shown text[];
+	named text;
+BEGIN
+	IF foreign_schema IS NULL OR view_schema IS NULL THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'schema of the foreign tables and schema of the views must be given';
+	END IF;
+	IF foreign_schema = view_schema THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'views must be in another schema than the foreign tables, whose names they take';
+	END IF;
+	FOREACH named IN ARRAY ARRAY[foreign_schema, view_schema] LOOP
+		PERFORM FROM pg_namespace WHERE nspname = named;
+		IF NOT FOUND THEN
+			RAISE invalid_schema_name USING MESSAGE = format('schema "%s" does not exist', named),
+				HINT = CASE WHEN named = view_schema THEN format('CREATE SCHEMA %I;', named)
+					ELSE 'Give the schema that the foreign tables are in.' END;
+		END IF;
+	END LOOP;
+	FOR relation IN
+		SELECT c.oid, c.relname, format('%I.%I', n.nspname, c.relname) AS name,
+			to_regclass(format('%I.%I', view_schema, c.relname))::oid AS made,
+			(SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_attribute AS a
+			 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+		FROM pg_foreign_table AS t
+			JOIN pg_class AS c ON c.oid = t.ftrelid
+			JOIN pg_namespace AS n ON n.oid = c.relnamespace
+			JOIN pg_foreign_server AS s ON s.oid = t.ftserver
+			JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
+			JOIN pg_proc AS h ON h.oid = w.fdwhandler
+		WHERE n.nspname = foreign_schema AND h.proname = 'apigouv_fdw_handler'
+		ORDER BY c.relname
+	LOOP
+		CONTINUE WHEN relation.columns IS NULL;		-- a table without columns has nothing to show
+		view_name := relation.relname;
+		shown := NULL;
+		IF relation.made IS NOT NULL THEN
+			-- what it made before: a view of this table alone, under the alias that no other has, and nothing behind it
+			SELECT v.relkind = 'v' AND pg_get_viewdef(v.oid) LIKE
+					'%' || replace(replace(replace(format(E'\n   FROM %s apigouv_view;', relation.name),
+						'\', '\\'), '_', '\_'), '%', '\%')
+				INTO ours FROM pg_class AS v WHERE v.oid = relation.made;
+			IF NOT ours THEN
+				RAISE duplicate_table USING
+					MESSAGE = format('"%s" of schema "%s" is not a view that this function has made', relation.relname, view_schema),
+					HINT = 'Drop or rename it, or choose another schema for the views.';
+			END IF;
+			SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO shown FROM pg_attribute AS a
+			WHERE a.attrelid = relation.made AND a.attnum > 0;
+		END IF;
+		IF shown IS DISTINCT FROM relation.columns THEN
+			SELECT string_agg('apigouv_view.' || quote_ident(c), ', ' ORDER BY place) INTO columns
+			FROM unnest(relation.columns) WITH ORDINALITY AS u(c, place);
+			EXECUTE format('CREATE OR REPLACE VIEW %I.%I AS SELECT %s FROM %s AS apigouv_view',
+				view_schema, relation.relname, columns, relation.name);
+		END IF;
+		done := CASE WHEN shown IS NULL THEN 'created' WHEN shown = relation.columns THEN 'unchanged' ELSE 'extended' END;
+		EXECUTE format('COMMENT ON VIEW %I.%I IS %L', view_schema, relation.relname,
+			obj_description(relation.oid, 'pg_class'));
+		FOR columns, named IN
+			SELECT quote_ident(a.attname), col_description(a.attrelid, a.attnum) FROM pg_attribute AS a
+			WHERE a.attrelid = relation.oid AND a.attnum > 0 AND NOT a.attisdropped
+		LOOP
+			EXECUTE format('COMMENT ON COLUMN %I.%I.%s IS %L', view_schema, relation.relname, columns, named);
+		END LOOP;
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION apigouv_create_views(name, name)
+	IS 'Make a view of each foreign table of a schema, with its comments, for tools that do not show foreign tables';
