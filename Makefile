@@ -10,10 +10,10 @@ OBJS = $(patsubst %,src/%.o, \
 	catalogue clock comment cost ddl document egress explain failure fetch \
 	flight functions header http import json kept ledger limit lookup_clause \
 	lookup_join lookup_scan option origin page pivot plan plan_node prefetch \
-	qual quota quota_view redact reply reply_body request route rowstream \
-	rowvalue scan shared_cache shared_name spent spill stats steps task \
-	token token_file token_view total tuple unnest upper url value wanted \
-	xact_cache)
+	probe qual quota quota_view redact reply reply_body request route \
+	rowstream rowvalue scan shared_cache shared_name spent spill stats steps \
+	task token token_file token_view total tuple unnest upper url value \
+	wanted xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md doc/audit.md doc/register.md
@@ -24,7 +24,7 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
 	travail_caracteristiques travail_listes entreprise lookup_join lookup_ahead crossover count \
-	analyze limit_hints tokens token_files refresh companion_views
+	analyze limit_hints tokens token_files refresh companion_views missing_key
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

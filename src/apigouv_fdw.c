@@ -25,6 +25,7 @@
 #include "ledger.h"
 #include "lookup_join.h"
 #include "messages.h"
+#include "probe.h"
 #include "redact.h"
 #include "stats.h"
 
@@ -46,6 +47,7 @@ int			apigouv_keep_after_error_s = 60;
 int			apigouv_shared_cache_size = 256 * 1024;
 
 int			apigouv_audit = APIGOUV_AUDIT_AUTO;
+int			apigouv_missing_key = APIGOUV_MISSING_KEY_ERROR;
 
 static const struct config_enum_entry audit_values[] = {
 	{"auto", APIGOUV_AUDIT_AUTO, false},
@@ -57,6 +59,12 @@ static const struct config_enum_entry audit_values[] = {
 static const struct config_enum_entry on_failure_values[] = {
 	{"error", APIGOUV_ON_FAILURE_ERROR, false},
 	{"row", APIGOUV_ON_FAILURE_ROW, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry missing_key_values[] = {
+	{"error", APIGOUV_MISSING_KEY_ERROR, false},
+	{"empty", APIGOUV_MISSING_KEY_EMPTY, false},
 	{NULL, 0, false}
 };
 
@@ -191,6 +199,12 @@ define_engine(void)
 							 NULL, &apigouv_on_failure,
 							 APIGOUV_ON_FAILURE_ERROR, on_failure_values,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("apigouv_fdw.missing_key",
+							 "What a table gives whose key is not asked for: an error, or no row and a warning.",
+							 "\"empty\" is for tools that look at some rows of every table.",
+							 &apigouv_missing_key, APIGOUV_MISSING_KEY_ERROR,
+							 missing_key_values, PGC_USERSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomStringVariable("apigouv_fdw.definition_dir",
 							   "Directory of the API definitions.",
 							   "Empty means those installed with the extension.",

@@ -44,7 +44,9 @@ enum ApigouvPlanItem
 	 * Integer: conditions that the scan checks itself, so that EXPLAIN does
 	 * not show them: the last of fdw_exprs and of fdw_recheck_quals
 	 */
-	APIGOUV_PLAN_HIDDEN
+	APIGOUV_PLAN_HIDDEN,
+	/* Integer: 1 when a missing key may give no row (probe.c), else 0 */
+	APIGOUV_PLAN_PROBE
 };
 
 /* No route takes the conditions together, and no column is to blame. */

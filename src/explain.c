@@ -23,6 +23,7 @@
 #include "binding.h"
 #include "compat.h"
 #include "limit.h"
+#include "probe.h"
 #include "scan_state.h"
 #include "total.h"
 
@@ -429,6 +430,11 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 							? state->missing
 							: "no route takes these conditions together",
 							es);
+		if (state->is_probe &&
+			apigouv_missing_key == APIGOUV_MISSING_KEY_EMPTY)
+			ExplainPropertyText("Without Key",
+								"no rows, and a warning, where rows go to the client; else an error",
+								es);
 		return;
 	}
 	explain_routes(state, es);

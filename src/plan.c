@@ -37,6 +37,7 @@
 #include "compat.h"
 #include "cost.h"
 #include "plan.h"
+#include "probe.h"
 
 /*
  * Cost of a path that must lose against any other, disabled ones and joins
@@ -639,6 +640,8 @@ apigouvGetForeignPaths(PlannerInfo *root, RelOptInfo *baserel,
 		ApigouvPathPlan *plan = palloc0(sizeof(ApigouvPathPlan));
 
 		plan->missing = missing_key(info);
+		plan->is_probe = strcmp(plan->missing, APIGOUV_NO_COLUMN) != 0 &&
+			apigouv_probe_is_one(root, baserel, info);
 		add_one_path(root, baserel, plan, 0, baserel->lateral_relids);
 	}
 }

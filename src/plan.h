@@ -21,6 +21,7 @@ typedef struct ApigouvPathPlan
 	double		in_turn;		/* requests before the first row */
 	Cost		cost;			/* of the requests and their rows */
 	const char *missing;		/* key column without a value, or NULL */
+	bool		is_probe;		/* probe.c's: no row may stand for that */
 } ApigouvPathPlan;
 
 #endif							/* APIGOUV_PLAN_H */

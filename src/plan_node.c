@@ -306,6 +306,7 @@ apigouvGetForeignPlan(PlannerInfo *root, RelOptInfo *baserel,
 
 	split_clauses(info, baserel->relid, scan_clauses, &shown, &hidden);
 	private = lappend(private, makeInteger(list_length(hidden)));
+	private = lappend(private, makeInteger(plan->is_probe ? 1 : 0));
 	return make_foreignscan(tlist, shown, baserel->relid,
 							list_concat(exprs, hidden), private, NIL,
 							list_concat(sent, hidden), outer_plan);

@@ -28,6 +28,7 @@
 #include "ahead.h"
 #include "messages.h"
 #include "budget.h"
+#include "probe.h"
 #include "redact.h"
 #include "scan_state.h"
 #include "total.h"
@@ -103,6 +104,7 @@ read_plan(ApigouvScanState *state, const ForeignScan *plan)
 	state->missing = strVal(list_nth(private, APIGOUV_PLAN_MISSING));
 	state->foreseen = floatVal(list_nth(private, APIGOUV_PLAN_REQUESTS));
 	nhidden = intVal(list_nth(private, APIGOUV_PLAN_HIDDEN));
+	state->is_probe = intVal(list_nth(private, APIGOUV_PLAN_PROBE)) != 0;
 	state->exprs = list_truncate(list_copy(plan->fdw_exprs),
 								 list_length(plan->fdw_exprs) - nhidden);
 	state->hidden = list_copy_tail(plan->fdw_exprs,
@@ -253,6 +255,8 @@ apigouvIterateForeignScan(ForeignScanState *node)
 		return apigouv_total_next(node);
 	if (!state->begun)
 	{
+		if (apigouv_probe_is_empty(state))
+			return ExecClearTuple(slot);
 		if (!apigouv_ahead_take(state))
 		{
 			apigouv_task_make(state, node->ss.ps.ps_ExprContext);

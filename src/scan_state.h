@@ -122,6 +122,9 @@ typedef struct ApigouvScanState
 	int			nconstants;
 	ApigouvScanBinding *constants;
 	const char *missing;		/* key column without a value, or empty */
+	bool		is_probe;		/* probe.c's: that may give no row, not an
+								 * error */
+	bool		probe_told;		/* ... and was warned about */
 	bool		may_stop_early;
 	bool		fresh;			/* setting apigouv_fdw.fresh, when it began */
 	int			first_rows;		/* wanted at first; 0 = all */
@@ -169,6 +172,8 @@ typedef struct ApigouvScanState
 extern void apigouv_task_make(ApigouvScanState *state, ExprContext *econtext);
 extern void apigouv_task_echo_names(ApigouvScanState *state,
 									ApigouvTask *task);
+extern const char *apigouv_task_key_name(const ApigouvScanState *state,
+										 const char *column);
 
 /* ask.c */
 extern const ApigouvSecrets *apigouv_ask_secrets(ApigouvScanState *state,

@@ -74,6 +74,26 @@ evaluate_all(ApigouvScanState *state, ExprContext *econtext,
 }
 
 /*
+ * apigouv_task_key_name
+ *		Name that the foreign table gives to a column of the definition; its
+ *		own when the table lacks it.
+ */
+const char *
+apigouv_task_key_name(const ApigouvScanState *state, const char *column)
+{
+	for (int i = 0; i < state->map.natts; i++)
+	{
+		int			position = state->map.column_of[i];
+
+		if (position >= 0 &&
+			strcmp(state->options->table->columns[position].name, column) == 0)
+			return NameStr(TupleDescAttr(RelationGetDescr(state->rel),
+										 i)->attname);
+	}
+	return column;
+}
+
+/*
  * raise_missing_key
  *		The error of a table that cannot be read without a key.
  */
@@ -88,15 +108,7 @@ raise_missing_key(const ApigouvScanState *state, const char *column)
 				 errmsg("cannot scan foreign table \"%s\": the API does not take these conditions together",
 						table),
 				 errhint("Drop the condition on one of the key columns, or see the table's conditions in the reference.")));
-	for (int i = 0; i < state->map.natts; i++)
-	{
-		int			position = state->map.column_of[i];
-
-		if (position >= 0 &&
-			strcmp(state->options->table->columns[position].name, column) == 0)
-			column = NameStr(TupleDescAttr(RelationGetDescr(state->rel),
-										   i)->attname);
-	}
+	column = apigouv_task_key_name(state, column);
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
 			 errmsg("cannot scan foreign table \"%s\" without a value for key column \"%s\"",

@@ -341,6 +341,7 @@ apigouv_upper_plan(ForeignPath *path, List *tlist, Plan *outer_plan)
 						 list_make3_int(0, 0, 0), makeString(pstrdup("")));
 	private = lappend(private, apigouv_plan_number(plan->match->tasks));
 	private = lappend(private, makeInteger(0));
+	private = lappend(private, makeInteger(0));
 	foreach(lc, plan->counts)
 		scan_tlist = lappend(scan_tlist,
 							 makeTargetEntry(lfirst(lc),
