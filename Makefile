@@ -7,7 +7,7 @@ OBJS = $(patsubst %,src/%.o, \
 	admit advance ahead analyze apidef apidef_column apidef_document \
 	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
 	async attempt attempt_failure audit binding bound budget cache_purge \
-	catalogue clock comment cost ddl document egress explain failure fetch \
+	catalogue check_request check_server clock comment cost ddl document egress explain failure fetch \
 	flight functions header http import json kept ledger limit lookup_clause \
 	lookup_join lookup_scan option origin page pivot plan plan_node prefetch \
 	probe qual quota quota_view redact reply reply_body request route \

@@ -607,3 +607,15 @@ $$;
 
 COMMENT ON FUNCTION apigouv_create_views(name, name)
 	IS 'Make a view of each foreign table of a schema, with its comments, for tools that do not show foreign tables';
+
+CREATE FUNCTION apigouv_check_server(server name, role name DEFAULT NULL,
+	OUT step text,
+	OUT state text,
+	OUT message text,
+	OUT hint text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE COST 100000 ROWS 10;
+
+COMMENT ON FUNCTION apigouv_check_server(name, name)
+	IS 'What works of a foreign server, and how to mend what does not: a row for each step, with two requests at most';

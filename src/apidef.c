@@ -59,7 +59,7 @@ static const char *const api_members[] = {
 	"api", "title", "source", "base_url", "auth", "scopes_request", "headers",
 	"purpose", "limits", "ip_limit", "token_limit", "limit_headers",
 	"replies", "error_body", "empty_is_null", "request_cost", "latency_ms", "personal_data",
-	"audit", "fresh", "documents", "tables", NULL
+	"audit", "fresh", "documents", "check", "tables", NULL
 };
 static const char *const auth_members[] = {
 	"scheme", "jwt", "token_url", "scope", "renew_before_s", NULL
@@ -69,6 +69,9 @@ static const char *const schemes[] = {
 };
 static const char *const scopes_request_members[] = {
 	"path", "value", NULL
+};
+static const char *const check_members[] = {
+	"table", "route", "values", NULL
 };
 static const char *const limit_members[] = {
 	"requests", "window_s", "counted_by", "counter", "margin_ms", NULL
@@ -535,6 +538,8 @@ read_purpose(const ApigouvField *file, ApigouvApiFile *api)
 			param->place != APIGOUV_IN_HEADER)
 			apigouv_field_error(&at, NULL,
 								"must be in \"query\" or \"header\"");
+		if (param->required)
+			api->api.purposes |= 1 << param->purpose;
 		if (param->column >= 0)
 			table->columns[param->column].comment =
 				apigouv_field_server_text(comments[param->purpose]);
@@ -561,6 +566,46 @@ read_tables(const ApigouvField *file, ApigouvApi *api)
 				apigouv_field_error(&at, NULL, "table \"%s\" is given twice",
 									api->tables[i]);
 		}
+	}
+}
+
+/*
+ * read_check
+ *		The request that shows whether a server works: a route of a table, and
+ *		what its parameters send.
+ *
+ * That the route is there, and needs no more, is seen when it is asked.
+ */
+static void
+read_check(const ApigouvField *file, ApigouvApi *api)
+{
+	ApigouvField at = apigouv_field_get(file, "check");
+	ApigouvField values;
+	ApigouvField member;
+	void	   *iterator = NULL;
+	int			i = 0;
+
+	if (at.json == NULL)
+		return;
+	apigouv_field_members(&at, check_members);
+	api->check_table = apigouv_field_need_text(&at, "table",
+											   APIGOUV_TEXT_DATA);
+	api->check_route = apigouv_field_need_text(&at, "route",
+											   APIGOUV_TEXT_DATA);
+	while (i < api->ntables && strcmp(api->tables[i], api->check_table) != 0)
+		i++;
+	if (i == api->ntables)
+		apigouv_field_error(&at, NULL, "there is no table \"%s\"",
+							api->check_table);
+	values = apigouv_field_get(&at, "values");
+	api->checks = palloc(apigouv_json_size(values.json) *
+						 sizeof(ApigouvHeader));
+	while (apigouv_field_next(&values, &iterator, &member))
+	{
+		ApigouvHeader *value = &api->checks[api->nchecks++];
+
+		value->name = pstrdup(member.name);
+		value->value = apigouv_field_value(&member, APIGOUV_TEXT_DATA);
 	}
 }
 
@@ -613,6 +658,7 @@ build_api(const ApigouvField *file, void *arg)
 	api->audit = apigouv_field_boolean(file, "audit", false);
 	apigouv_apidef_read_documents(file, result);
 	read_tables(file, api);
+	read_check(file, api);
 	result->loaded = palloc0(api->ntables * sizeof(ApigouvTable *));
 	return result;
 }

@@ -472,6 +472,12 @@ typedef struct ApigouvApi
 	ApigouvDocumentHost *hosts;
 	int			ntypes;			/* of documents: how their bytes begin */
 	char	  **types;
+	int			purposes;		/* bits, 1 << ApigouvPurpose: demanded */
+	char	   *check_table;	/* the request that shows whether a server
+								 * works; NULL: there is none */
+	char	   *check_route;
+	int			nchecks;		/* what its parameters send, by their names */
+	ApigouvHeader *checks;
 	int			ntables;
 	char	  **tables;			/* names */
 } ApigouvApi;

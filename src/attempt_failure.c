@@ -93,6 +93,54 @@ describe_tls(const ApigouvTransferPrivate *private, const char *peer,
 			 reason[0] ? reason : curl_easy_strerror((CURLcode) code));
 }
 
+/* What OpenSSL says of a certificate; other libraries have other numbers. */
+#define VERIFY_NOT_YET_VALID	9
+#define VERIFY_HAS_EXPIRED		10
+#define VERIFY_SELF_SIGNED		18
+#define VERIFY_LAST_OF_CHAIN	21
+
+/* Why a certificate was not accepted, as far as that is known. */
+static ApigouvCause
+cause_of_certificate(const ApigouvTransferPrivate *private)
+{
+	long		verified = 0;
+
+	(void) curl_easy_getinfo(private->easy, CURLINFO_SSL_VERIFYRESULT,
+							 &verified);
+	if (verified == VERIFY_NOT_YET_VALID || verified == VERIFY_HAS_EXPIRED)
+		return APIGOUV_CAUSE_EXPIRED;
+	if (verified >= VERIFY_SELF_SIGNED && verified <= VERIFY_LAST_OF_CHAIN)
+		return APIGOUV_CAUSE_AUTHORITY;
+	return verified == 0 ? APIGOUV_CAUSE_OTHER_HOST : APIGOUV_CAUSE_UNKNOWN;
+}
+
+/* Why there was no connection, as far as that is known. */
+static ApigouvCause
+cause_of(const ApigouvTransferPrivate *private, int code)
+{
+	long		os_errno = 0;
+
+	switch ((CURLcode) code)
+	{
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
+			return APIGOUV_CAUSE_NAME;
+		case CURLE_OPERATION_TIMEDOUT:
+			return APIGOUV_CAUSE_TIMEOUT;
+		case CURLE_COULDNT_CONNECT:
+			(void) curl_easy_getinfo(private->easy, CURLINFO_OS_ERRNO,
+									 &os_errno);
+			return os_errno == ECONNREFUSED ? APIGOUV_CAUSE_REFUSED
+				: APIGOUV_CAUSE_UNKNOWN;
+		case CURLE_PEER_FAILED_VERIFICATION:
+			return cause_of_certificate(private);
+		case CURLE_SSL_CACERT_BADFILE:
+			return APIGOUV_CAUSE_CA_FILE;
+		default:
+			return APIGOUV_CAUSE_UNKNOWN;
+	}
+}
+
 /* Say which address may not be connected to, and why. */
 static void
 describe_address(ApigouvTransfer *transfer, const char *peer)
@@ -126,6 +174,7 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 	long		os_errno = 0;
 
 	describe_peer(private, peer, sizeof(peer));
+	transfer->cause = cause_of(private, code);
 	switch (transfer->failure)
 	{
 		case APIGOUV_FAILURE_NONE:

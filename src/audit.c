@@ -828,6 +828,29 @@ apigouv_audit_document(ApigouvTransfer *transfer,
 	MemoryContextSwitchTo(old);
 }
 
+void
+apigouv_audit_server_check(ApigouvTransfer *transfer,
+						   const ApigouvOptions *options, Oid userid,
+						   const ApigouvTable *table,
+						   const ApigouvRoute *route)
+{
+	StringInfoData subject;
+	MemoryContext old;
+
+	if (!is_due(options->api))
+		return;
+	apigouv_http_watch(transfer, &unnoted, NULL);
+	old = MemoryContextSwitchTo(fresh_line_cxt());
+	initStringInfo(&subject);
+	append_who(&subject, options, userid);
+	append_member(&subject, "table", table->name);
+	append_member(&subject, "route", route->name);
+	appendStringInfoString(&subject, ",\"server_check\":true,\"key\":null");
+	append_why(&subject, options, NULL);
+	watch_request(transfer, options->api, route, &subject);
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * apigouv_key_hash(VARIADIC text[]) returns text
  *		The hash by which audit lines, and CONTEXT, tell a key of these values.

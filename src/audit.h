@@ -33,6 +33,12 @@ extern void apigouv_audit_page(ApigouvScanState *state,
 							   const ApigouvPage *page, bool lookup,
 							   ApigouvRing ring);
 
+/* The same for the request that was queued to check a server. */
+extern void apigouv_audit_server_check(ApigouvTransfer *transfer,
+									   const ApigouvOptions *options,
+									   Oid userid, const ApigouvTable *table,
+									   const ApigouvRoute *route);
+
 /* The same for the request that was queued for a document. */
 extern void apigouv_audit_document(ApigouvTransfer *transfer,
 								   const ApigouvOptions *options, Oid userid,

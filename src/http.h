@@ -64,6 +64,19 @@ typedef enum ApigouvFailure
 	APIGOUV_FAILURE_OTHER
 } ApigouvFailure;
 
+/* Why there was no connection, as far as it is known: for advice. */
+typedef enum ApigouvCause
+{
+	APIGOUV_CAUSE_UNKNOWN,
+	APIGOUV_CAUSE_NAME,			/* the name has no address */
+	APIGOUV_CAUSE_REFUSED,		/* nobody listens there */
+	APIGOUV_CAUSE_TIMEOUT,		/* nothing answers */
+	APIGOUV_CAUSE_AUTHORITY,	/* the certificate is of one not trusted */
+	APIGOUV_CAUSE_EXPIRED,		/* it has ended, or not begun */
+	APIGOUV_CAUSE_OTHER_HOST,	/* it names another host */
+	APIGOUV_CAUSE_CA_FILE		/* the trusted ones cannot be read */
+}			ApigouvCause;
+
 typedef enum ApigouvTransferState
 {
 	APIGOUV_TRANSFER_QUEUED,	/* waits for its turn, its slot or its retry */
@@ -105,6 +118,7 @@ struct ApigouvTransfer
 	size_t		body_len;
 	ApigouvFailure failure;
 	char		failure_text[256];	/* sentence part, no secrets */
+	ApigouvCause cause;			/* if failure is CONNECT or TLS */
 	char		request_id[128];	/* X-Request-Id, or empty */
 	char		content_type[64];
 	bool		compressed;		/* Content-Encoding says so */

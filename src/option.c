@@ -331,6 +331,15 @@ check_value(const OptionRow *row, const char *value)
 	}
 }
 
+/* The name of an API definition, for an example. */
+static const char *
+some_api(void)
+{
+	List	   *names = apigouv_apidef_names();
+
+	return names != NIL ? linitial(names) : "...";
+}
+
 /* Checks that concern several options of one object. */
 static void
 check_together(int where, List *options)
@@ -372,7 +381,9 @@ check_together(int where, List *options)
 	if (where == ON_SERVER && api_name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"api\" is required for a foreign server of apigouv_fdw")));
+				 errmsg("option \"api\" is required for a foreign server of apigouv_fdw"),
+				 errhint("Name an API definition, such as OPTIONS (api '%s').",
+						 some_api())));
 	if (where == ON_MAPPING && has_id != has_secret)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
@@ -705,6 +716,27 @@ has_mapping(Oid serverid, Oid userid)
 								 ObjectIdGetDatum(serverid));
 }
 
+/* HINT: how a user mapping gets what the API needs instead of what it has. */
+static int
+hint_add_secret(const ApigouvOptions *options, Oid userid,
+				const ApigouvSecrets *secrets)
+{
+	const char *role = secrets->of_public ? "PUBLIC"
+	: quote_identifier(GetUserNameFromId(userid, false));
+	const char *drop = "";
+
+	if (options->api->auth == APIGOUV_AUTH_OAUTH2)
+		drop = secrets->token != NULL ? "DROP token, "
+			: secrets->token_file != NULL ? "DROP token_file, " : "";
+	else if (secrets->client_id != NULL)
+		drop = "DROP client_id, DROP client_secret, ";
+	return errhint("Give it with ALTER USER MAPPING FOR %s SERVER %s OPTIONS (%s%s).",
+				   role, quote_identifier(options->server_name), drop,
+				   options->api->auth == APIGOUV_AUTH_OAUTH2
+				   ? "ADD client_id '...', ADD client_secret '...'"
+				   : "ADD token '...'");
+}
+
 /* Read the token from the file that a user mapping names. */
 static void
 read_token_file(const ApigouvOptions *options, Oid userid,
@@ -795,7 +827,8 @@ apigouv_option_secrets(const ApigouvOptions *options, ApigouvRouteAuth auth,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("user mapping of role \"%s\" on foreign server \"%s\" has no option \"%s\"",
 						GetUserNameFromId(userid, false),
-						options->server_name, missing)));
+						options->server_name, missing),
+				 hint_add_secret(options, userid, secrets)));
 	if (options->api->auth == APIGOUV_AUTH_BEARER &&
 		secrets->token_file != NULL)
 		read_token_file(options, userid, secrets);

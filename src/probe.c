@@ -112,9 +112,11 @@ apigouv_probe_is_one(PlannerInfo *root, const RelOptInfo *rel,
 static bool
 goes_to_client(const EState *estate)
 {
-	const		QueryDesc *query = ActivePortal != NULL ? ActivePortal->queryDesc
-	: NULL;
+	const		QueryDesc *query;
 
+	if (ActivePortal == NULL)
+		return false;
+	query = ActivePortal->queryDesc;
 	if (query == NULL || query->estate != estate || query->dest == NULL ||
 		query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE)
 		return false;

@@ -15,7 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "messages.h"
-#include "quota.h"
+#include "quota_view.h"
 
 /* Longest that a function tries to lock the ledger, in ms. */
 #define LOCK_PATIENCE_MS 10000
@@ -25,18 +25,11 @@
 PG_FUNCTION_INFO_V1(apigouv_quota);
 PG_FUNCTION_INFO_V1(apigouv_quota_forget_sent);
 
-/* What was read of the ledger, in the order of its counters. */
-typedef struct Rows
-{
-	ApigouvQuotaRow rows[APIGOUV_LEDGER_COUNTERS];
-	int			n;
-} Rows;
-
 /* Called with the ledger locked: must not raise. */
 static void
 keep_row(const ApigouvQuotaRow *row, void *arg)
 {
-	Rows	   *rows = arg;
+	ApigouvQuotaRows *rows = arg;
 
 	rows->rows[rows->n++] = *row;
 }
@@ -62,6 +55,18 @@ try_again(ApigouvGrant result, int tries)
 	return true;
 }
 
+ApigouvQuotaRows *
+apigouv_quota_rows(void)
+{
+	ApigouvQuotaRows *rows = palloc(sizeof(ApigouvQuotaRows));
+	int			tries = 0;
+
+	do
+		rows->n = 0;
+	while (try_again(apigouv_quota_list(keep_row, rows), tries++));
+	return rows;
+}
+
 /*
  * apigouv_quota
  *		The counters of the ledger, a row each.
@@ -73,14 +78,11 @@ Datum
 apigouv_quota(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Rows	   *rows = palloc(sizeof(Rows));
+	ApigouvQuotaRows *rows;
 	TimestampTz now;
-	int			tries = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
-	do
-		rows->n = 0;
-	while (try_again(apigouv_quota_list(keep_row, rows), tries++));
+	rows = apigouv_quota_rows();
 	now = GetCurrentTimestamp();
 	for (int i = 0; i < rows->n; i++)
 	{

@@ -432,11 +432,38 @@ raise_refused_here(const ApigouvOptions *options,
 			 errhint("Run the query again later, or raise server option \"quota_wait_ms\".")));
 }
 
+/* What to do about a connection that cannot be made; NULL: nothing known. */
+static const char *
+advice_on(const ApigouvTransfer *transfer)
+{
+	switch (transfer->cause)
+	{
+		case APIGOUV_CAUSE_NAME:
+			return gettext_noop("Check the host's name in the options of the foreign server, and that the database server resolves names; where only a proxy does, a superuser names it in option \"proxy\".");
+		case APIGOUV_CAUSE_REFUSED:
+			return gettext_noop("Nothing listens there: check the address in the options of the foreign server.");
+		case APIGOUV_CAUSE_TIMEOUT:
+			return gettext_noop("A firewall may drop it: let the database server reach that address, or name the proxy that does in option \"proxy\" of the foreign server; a slow network needs a higher \"connect_timeout_ms\".");
+		case APIGOUV_CAUSE_AUTHORITY:
+			return gettext_noop("The certificate is of an authority that is not trusted: one of your organisation goes to option \"ca_file\" of the foreign server; else the system's certificates may be out of date, or somebody stands between.");
+		case APIGOUV_CAUSE_EXPIRED:
+			return gettext_noop("The certificate has ended, or not begun: check the clock of the database server; if it is right, only the other side can mend it.");
+		case APIGOUV_CAUSE_OTHER_HOST:
+			return gettext_noop("The certificate is of another host: check the address in the options of the foreign server.");
+		case APIGOUV_CAUSE_CA_FILE:
+			return gettext_noop("Check option \"ca_file\" of the foreign server: the database user must be able to read that file, and it must hold certificates.");
+		case APIGOUV_CAUSE_UNKNOWN:
+			break;
+	}
+	return NULL;
+}
+
 /* Raise the error of a transfer that got no reply. */
 static void
 raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 {
 	int			code = ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
+	const char *advice = NULL;
 
 	if (is_refused_here(transfer->failure))
 		raise_refused_here(options, transfer);
@@ -468,6 +495,10 @@ raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 		case APIGOUV_FAILURE_LOST:
 			code = ERRCODE_CONNECTION_FAILURE;
 			break;
+		case APIGOUV_FAILURE_CONNECT:
+		case APIGOUV_FAILURE_TLS:
+			advice = advice_on(transfer);
+			break;
 		default:
 			break;
 	}
@@ -481,7 +512,8 @@ raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 			 errdetail_plural("%s, after %d attempt.", "%s, after %d attempts.",
 							  transfer->attempts,
 							  as_sentence(transfer->failure_text),
-							  transfer->attempts)));
+							  transfer->attempts),
+			 advice != NULL ? errhint("%s", _(advice)) : 0));
 }
 
 /* The scopes of which a route needs one, as a list for people. */

@@ -177,18 +177,22 @@ apigouv_token_read(const char *token, ApigouvTokenFacts *facts)
 	facts->scopes = facts->has_scopes ? texts_of(scopes) : NIL;
 }
 
-/* HINT: how to replace a token, for an error or a warning. */
-static int
-hint_renewal(const ApigouvOptions *options, Oid userid,
-			 const ApigouvSecrets *secrets)
+/*
+ * apigouv_token_renewal
+ *		How to replace a token, for an error or a warning; in the current
+ *		context.
+ */
+char *
+apigouv_token_renewal(const ApigouvOptions *options, Oid userid,
+					  const ApigouvSecrets *secrets)
 {
 	if (secrets->token_file != NULL)
-		return errhint("Ask for a new token, and put it into file \"%s\".",
-					   secrets->token_file);
-	return errhint("Ask for a new token, and set it with ALTER USER MAPPING FOR %s SERVER %s OPTIONS (SET token '...').",
-				   secrets->of_public ? "PUBLIC"
-				   : quote_identifier(GetUserNameFromId(userid, false)),
-				   quote_identifier(options->server_name));
+		return psprintf(_("Ask for a new token, and put it into file \"%s\"."),
+						secrets->token_file);
+	return psprintf(_("Ask for a new token, and set it with ALTER USER MAPPING FOR %s SERVER %s OPTIONS (SET token '...')."),
+					secrets->of_public ? "PUBLIC"
+					: quote_identifier(GetUserNameFromId(userid, false)),
+					quote_identifier(options->server_name));
 }
 
 /* Is this the first time that the session asks for a token? */
@@ -240,7 +244,8 @@ apigouv_token_check(const ApigouvOptions *options, Oid userid,
 						options->server_name),
 				 errdetail("It ended at %s.  No request was made.",
 						   timestamptz_to_str(facts.ends_at)),
-				 hint_renewal(options, userid, secrets)));
+				 errhint("%s", apigouv_token_renewal(options, userid,
+													 secrets))));
 	if (facts.ends_at - now <= WARN_BEFORE_END &&
 		is_first_warning(secrets->token))
 		ereport(WARNING,
@@ -250,7 +255,8 @@ apigouv_token_check(const ApigouvOptions *options, Oid userid,
 						options->server_name),
 				 errdetail("It ends at %s.",
 						   timestamptz_to_str(facts.ends_at)),
-				 hint_renewal(options, userid, secrets)));
+				 errhint("%s", apigouv_token_renewal(options, userid,
+													 secrets))));
 }
 
 /* What the retry hook must know, until the transfer has ended. */
@@ -477,6 +483,21 @@ forget_ended_tokens(void)
 		pfree(token);
 		access_tokens = foreach_delete_current(access_tokens, lc);
 	}
+}
+
+/*
+ * apigouv_token_generation
+ *		The generation of the access token kept for these credentials, 0 when
+ *		there is none: given as stale, another one is obtained.
+ */
+uint32
+apigouv_token_generation(const ApigouvOptions *options,
+						 const ApigouvSecrets *secrets)
+{
+	const AccessToken *token = secrets->auth == APIGOUV_AUTH_OAUTH2
+	? find_token(options, secrets) : NULL;
+
+	return token != NULL && token->token != NULL ? token->generation : 0;
 }
 
 /* Keep a place for the token of these credentials. */

@@ -32,6 +32,10 @@ extern bool apigouv_token_scopes(const ApigouvOptions *options, Oid userid,
 								 List **scopes);
 extern void apigouv_token_check(const ApigouvOptions *options, Oid userid,
 								const ApigouvSecrets *secrets);
+extern char *apigouv_token_renewal(const ApigouvOptions *options, Oid userid,
+								   const ApigouvSecrets *secrets);
+extern uint32 apigouv_token_generation(const ApigouvOptions *options,
+									   const ApigouvSecrets *secrets);
 extern uint64 apigouv_token_identity(const ApigouvSecrets *secrets);
 
 #endif							/* APIGOUV_TOKEN_H */
