@@ -23,9 +23,6 @@ COMMENT ON FUNCTION apigouv_bound_requests(bigint)
 -- $1 of most is the keys of a batch as text[][], $2 the places of those that are meant.
 CREATE FUNCTION apigouv_refresh_job(target regclass, source regclass, keys text, path text, state name)
 RETURNS jsonb
-
-CREATE FUNCTION apigouv_create_views(foreign_schema name, view_schema name)
-RETURNS TABLE (view_name name, done text)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -533,6 +530,12 @@ COMMENT ON PROCEDURE apigouv_refresh(regclass, regclass, text, interval, bigint,
 	bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, text, text)
 	IS 'Fill or renew a local table from a keyed foreign table, the oldest keys first, in transactions of its own';
 
+CREATE FUNCTION apigouv_create_views(foreign_schema name, view_schema name)
+RETURNS TABLE (view_name name, done text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
 	relation record;
 	columns text;
 	ours boolean;
