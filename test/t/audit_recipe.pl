@@ -131,6 +131,29 @@ loads(2, 'a database in LATIN1');
 is($control->value("SELECT object FROM apigouv_audit.requests WHERE database = 'latin'"), 'Été', 'its text is whole');
 
 # ===================================================================
+# What a crash of the machine or a full disk leaves in a file
+# ===================================================================
+my $whole = sub {
+	my ($id, $object) = @_;
+	return qq({"timestamp":"x","error_severity":"LOG","message":"apigouv_fdw audit: {\\"event\\":\\"end\\",\\"id\\":\\"$id\\",)
+	  . qq(\\"time\\":\\"2026-11-01T00:00:00.000000Z\\",\\"object\\":\\"$object\\"}"}\n);
+};
+my $slashes = 'C:' . '\\' x 4 . '000';    # C:\000 in JSON in JSON
+my $torn = $node->data_dir . '/log/torn.json';
+open(my $log, '>', $torn) or die "$torn: $!";
+print $log $whole->('dechire.1', $slashes), "\0" x 5000, $whole->('dechire.2', ''), substr($whole->('dechire.3', ''), 0, 90),
+  $whole->('dechire.4', ''), substr($whole->('dechire.5', ''), 0, 90), "\0" x 100, "\n", $whole->('dechire.6', '');
+close $log;
+my $read = $control->query('SELECT apigouv_audit.load()');
+is($read->{out}, "4\n", 'zeros are passed over, and so are lines that were cut');
+is(() = $read->{err} =~ /WARNING:  (?:\w{5}: )?a line of the log cannot be read: \{"timestamp":"x"/g, 2, 'which a warning tells');
+is($control->value("SELECT string_agg(id, ' ' ORDER BY id) FROM apigouv_audit.requests WHERE id LIKE 'dechire%'"),
+	'dechire.1 dechire.2 dechire.4 dechire.6', 'the others are there');
+is($control->value("SELECT object FROM apigouv_audit.requests WHERE id = 'dechire.1'"), 'C:\\000', 'with their texts');
+is($control->value('SELECT apigouv_audit.load()'), '0', 'and read once');
+run_sql($control, "DELETE FROM apigouv_audit.lines WHERE id LIKE 'dechire%'");
+
+# ===================================================================
 # 36 months
 # ===================================================================
 for my $months (30, 35, 36, 37, 38, 60)
