@@ -7,11 +7,12 @@ OBJS = $(patsubst %,src/%.o, \
 	admit advance ahead analyze apidef apidef_column apidef_document \
 	apidef_field apidef_read apidef_request apidef_rows apigouv_fdw ask \
 	async attempt attempt_failure audit binding bound budget cache_purge \
-	catalogue check_request check_server clock comment cost ddl document egress explain failure fetch \
-	flight functions header http import json kept ledger limit lookup_clause \
-	lookup_join lookup_scan option origin page pivot plan plan_node prefetch \
-	probe qual quota quota_view redact reply reply_body request route \
-	rowstream rowvalue scan shared_cache shared_name spent spill stats steps \
+	catalogue check_request check_server clock comment cost ddl document \
+	egress encoding explain failure fetch flight functions header http \
+	import json kept ledger limit lookup_clause lookup_join lookup_scan \
+	mapped option origin page pivot plan plan_node prefetch probe progress \
+	qual quota quota_view redact reply reply_body request route rowstream \
+	rowvalue scan shared_cache shared_name spent spill stats steps tally \
 	task token token_file token_view total tuple unnest upper url value \
 	wanted xact_cache)
 
@@ -24,7 +25,8 @@ REGRESS = options import definitions functions quals quals_arrays quals_local qu
 	union_restrict purpose inputs limits tensions paging paging_changes nested pivot rescan joins \
 	explain types documents catalogue catalogue_plans comments structures_inclusion travail \
 	travail_caracteristiques travail_listes entreprise lookup_join lookup_ahead crossover count \
-	analyze limit_hints tokens token_files refresh companion_views missing_key
+	analyze limit_hints tokens token_files refresh companion_views missing_key explain_formats \
+	monitoring
 TAP_TESTS = 1
 
 PG_CPPFLAGS = -DAPIGOUV_VERSION='"$(EXTVERSION)"'

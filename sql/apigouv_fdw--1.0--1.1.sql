@@ -622,3 +622,86 @@ LANGUAGE C VOLATILE COST 100000 ROWS 10;
 
 COMMENT ON FUNCTION apigouv_check_server(name, name)
 	IS 'What works of a foreign server, and how to mend what does not: a row for each step, with two requests at most';
+
+CREATE FUNCTION apigouv_stats(
+	OUT database text,
+	OUT server text,
+	OUT schema text,
+	OUT "table" text,
+	OUT requests bigint,
+	OUT retries bigint,
+	OUT replies_2xx bigint,
+	OUT replies_3xx bigint,
+	OUT replies_4xx bigint,
+	OUT replies_429 bigint,
+	OUT replies_5xx bigint,
+	OUT network_failures bigint,
+	OUT cancelled bigint,
+	OUT not_sent bigint,
+	OUT transaction_hits bigint,
+	OUT kept_hits bigint,
+	OUT cluster_hits bigint,
+	OUT duplicates_merged bigint,
+	OUT lookup_batches bigint,
+	OUT lookup_keys bigint,
+	OUT bytes bigint,
+	OUT upstream_ms double precision,
+	OUT slowest_ms double precision,
+	OUT quota_wait_ms double precision,
+	OUT since timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 100;
+
+COMMENT ON FUNCTION apigouv_stats()
+	IS 'What was asked of the APIs, by database, foreign server and foreign table, in the whole cluster';
+
+CREATE VIEW apigouv_stats AS
+	SELECT * FROM apigouv_stats();
+
+COMMENT ON VIEW apigouv_stats
+	IS 'What was asked of the APIs, by database, foreign server and foreign table, in the whole cluster. Without table: access tokens, scopes and documents of the server. Without any name: all that had no room';
+
+CREATE FUNCTION apigouv_stats_reset()
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT;
+
+COMMENT ON FUNCTION apigouv_stats_reset()
+	IS 'Begin all counters of apigouv_stats anew, for the whole cluster';
+
+-- what others do is for those who watch
+REVOKE ALL ON FUNCTION apigouv_stats(), apigouv_stats_reset() FROM PUBLIC;
+GRANT SELECT ON apigouv_stats TO pg_monitor;
+GRANT EXECUTE ON FUNCTION apigouv_stats() TO pg_monitor;
+
+CREATE FUNCTION apigouv_progress(
+	OUT pid integer,
+	OUT role text,
+	OUT database text,
+	OUT server text,
+	OUT schema text,
+	OUT "table" text,
+	OUT phase text,
+	OUT requests bigint,
+	OUT cache_hits bigint,
+	OUT requests_foreseen bigint,
+	OUT rows bigint,
+	OUT waits_until timestamptz,
+	OUT "limit" text,
+	OUT begun_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
+
+COMMENT ON FUNCTION apigouv_progress()
+	IS 'Backends that ask APIs, or read what they gave, and how far they are';
+
+CREATE VIEW apigouv_progress AS
+	SELECT * FROM apigouv_progress();
+
+COMMENT ON VIEW apigouv_progress
+	IS 'Backends that ask APIs, or read what they gave, and how far they are. Of other roles all but process, role and database is NULL, except for members of pg_read_all_stats';
+
+-- the function itself tells who may see what
+GRANT SELECT ON apigouv_progress TO PUBLIC;

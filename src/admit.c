@@ -62,6 +62,7 @@ typedef struct Wait
 	int64		ask_at;			/* when to ask again; before, the answer
 								 * stands */
 	ApigouvQuotaAnswer answer;
+	char		limit[APIGOUV_LEDGER_TEXT]; /* that is the latest */
 } Wait;
 
 /* What the ledger could not be told at once. */
@@ -282,6 +283,9 @@ apigouv_admit_slot(ApigouvTransfer *transfer, int64 now, int64 *due)
 		case APIGOUV_QUOTA_WAIT:
 			wait->asked = now;
 			wait->ask_at = now + wait->answer.ask_us;
+			strlcpy(wait->limit,
+					private->limits->limits[wait->answer.blocking].name,
+					sizeof(wait->limit));
 			return wait_on(transfer, wait, now, due);
 		case APIGOUV_QUOTA_BUSY:
 			return wait_for_lock(transfer, wait, now, due);
@@ -412,6 +416,26 @@ void
 apigouv_http_bound(int64 most)
 {
 	max_sent = most;
+}
+
+bool
+apigouv_admit_expects(int64 *moment, const char **limit)
+{
+	dlist_iter	iter;
+
+	*moment = APIGOUV_NEVER;
+	dlist_foreach(iter, &waits)
+	{
+		const Wait *wait = dlist_container(Wait, node, iter.cur);
+		int64		wait_us = Max(wait->answer.wait_us,
+								  wait->answer.certain_us);
+
+		if (wait->since == 0 || wait->asked + wait_us >= *moment)
+			continue;
+		*moment = wait->asked + wait_us;
+		*limit = wait->limit;
+	}
+	return *moment != APIGOUV_NEVER;
 }
 
 bool

@@ -44,6 +44,12 @@ extern bool apigouv_admit_send(ApigouvTransfer *transfer);
  */
 extern void apigouv_admit_sent(void);
 
+/*
+ * What limits make wait: the first moment when a slot can be expected (us,
+ * monotonic), and the name of the limit; false when that is nothing.
+ */
+extern bool apigouv_admit_expects(int64 *moment, const char **limit);
+
 /* Has any transfer a slot that is not dated yet? */
 extern bool apigouv_admit_holds_slots(void);
 

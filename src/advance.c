@@ -99,6 +99,7 @@ apigouv_advance_count(ApigouvScanState *state, ApigouvPage *page)
 	{
 		state->counts.attempts += page->reply->transfer->attempts;
 		state->counts.bytes += page->reply->transfer->bytes;
+		state->counts.upstream_us += page->reply->transfer->upstream_us;
 	}
 }
 

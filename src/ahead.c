@@ -29,6 +29,7 @@
 
 #include "ahead.h"
 #include "budget.h"
+#include "progress.h"
 
 struct ApigouvAhead
 {
@@ -193,8 +194,9 @@ tell_owner(ApigouvAhead *ahead)
 	to->shared_hits += from->shared_hits;
 	to->pages += from->pages;
 	to->bytes += from->bytes;
+	to->upstream_us += from->upstream_us;
 	from->requests = from->attempts = from->kept_hits = 0;
-	from->shared_hits = from->pages = from->bytes = 0;
+	from->shared_hits = from->pages = from->bytes = from->upstream_us = 0;
 }
 
 /* Count where the reply to a page was. */
@@ -312,10 +314,13 @@ apigouv_ahead_nothing(ApigouvScanState *state)
 ApigouvAhead *
 apigouv_ahead_begin(ApigouvAheadReader *reader, ApigouvScanState *state)
 {
-	ApigouvAhead *ahead = copy_scan(state);
-	ApigouvScanState *scan = &ahead->scan;
+	ApigouvAhead *ahead;
+	ApigouvScanState *scan;
 	int64		fetched;
 
+	apigouv_ask_begin(state);
+	ahead = copy_scan(state);
+	scan = &ahead->scan;
 	ahead->reader = reader;
 	apigouv_task_make(scan, state->node->ss.ps.ps_ExprContext);
 	apigouv_budget_check(scan);
@@ -370,6 +375,13 @@ apigouv_ahead_take(ApigouvScanState *state)
 	unlink_copy(ahead);
 	tell_owner(ahead);
 	state->counts.cache_hits += scan->counts.cache_hits;
+	state->counts.merged += scan->counts.merged;
+	apigouv_tally_add(state->options->tally, APIGOUV_TALLY_XACT_HITS,
+					  scan->counts.cache_hits);
+	apigouv_tally_add(state->options->tally, APIGOUV_TALLY_MERGED,
+					  scan->counts.merged);
+	for (int64 i = 0; i < scan->counts.cache_hits; i++)
+		apigouv_progress_hit();
 	state->counts.malformed += scan->counts.malformed;
 	MemoryContextDelete(state->batch_cxt);
 	state->batch_cxt = scan->batch_cxt;

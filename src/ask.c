@@ -19,6 +19,7 @@
 #include "audit.h"
 #include "budget.h"
 #include "messages.h"
+#include "progress.h"
 #include "scan_state.h"
 #include "token.h"
 
@@ -48,11 +49,69 @@ apigouv_ask_secrets(ApigouvScanState *state, const ApigouvRoute *route)
 	return *secrets;
 }
 
+/*
+ * apigouv_ask_begin
+ *		The scan is about to ask: let it be counted, and seen.
+ */
+void
+apigouv_ask_begin(ApigouvScanState *state)
+{
+	if (state->progress != NULL)
+		return;
+	state->options->tally = apigouv_tally_of(state->options, state->rel);
+	state->progress = apigouv_progress_enter(state->options->tally,
+											 state->foreseen,
+											 state->scan_cxt);
+}
+
+/*
+ * apigouv_ask_foresee
+ *		Tell how many requests the tasks take that were made: the planner did
+ *		not know all values.  Lists in pages tell their totals later.
+ */
+void
+apigouv_ask_foresee(ApigouvScanState *state)
+{
+	int64		requests = 0;
+
+	for (int i = 0; i < state->ntasks; i++)
+	{
+		const ApigouvRoute *route = state->tasks[i].sroute->route;
+
+		if (route->paging.style != APIGOUV_PAGING_NONE)
+			return;
+		requests += route->lookup.path != NULL ? 2 : 1;
+	}
+	apigouv_progress_foresee(state->progress, (double) requests);
+}
+
+/*
+ * Count a reply that the transaction had.  One begun ahead is counted when a
+ * scan takes it over, else the scan asks for it again.
+ */
+static void
+count_hit(ApigouvScanState *state, const ApigouvReply *reply)
+{
+	bool		merged = reply->brought_by == state->number;
+
+	state->counts.cache_hits++;
+	state->counts.merged += merged;
+	if (state->is_ahead)
+		return;
+	apigouv_progress_hit();
+	apigouv_tally_add(state->options->tally, APIGOUV_TALLY_XACT_HITS, 1);
+	apigouv_tally_add(state->options->tally, APIGOUV_TALLY_MERGED, merged);
+}
+
 /* Count where a reply was. */
 static void
-count_ring(ApigouvScanState *state, ApigouvRing ring)
+count_ring(ApigouvScanState *state, ApigouvReply *reply, ApigouvRing ring)
 {
 	ApigouvScanCounts *counts = &state->counts;
+	ApigouvTally *tally = state->options->tally;
+
+	if (ring != APIGOUV_RING_XACT)
+		reply->brought_by = state->number;
 
 	switch (ring)
 	{
@@ -61,13 +120,17 @@ count_ring(ApigouvScanState *state, ApigouvRing ring)
 			state->budget->made++;
 			break;
 		case APIGOUV_RING_XACT:
-			counts->cache_hits++;
+			count_hit(state, reply);
 			break;
 		case APIGOUV_RING_KEPT:
 			counts->kept_hits++;
+			apigouv_progress_hit();
+			apigouv_tally_add(tally, APIGOUV_TALLY_KEPT_HITS, 1);
 			break;
 		case APIGOUV_RING_SHARED:
 			counts->shared_hits++;
+			apigouv_progress_hit();
+			apigouv_tally_add(tally, APIGOUV_TALLY_SHARED_HITS, 1);
 			break;
 		case APIGOUV_RING_REFUSED:
 			break;
@@ -128,7 +191,7 @@ ask(ApigouvScanState *state, ApigouvTask *task, ApigouvPage *page,
 	task->asked = lappend(task->asked, page->reply);
 	page->ours = *ring == APIGOUV_RING_SENT;
 	apigouv_audit_page(state, task, page, lookup, *ring);
-	count_ring(state, *ring);
+	count_ring(state, page->reply, *ring);
 	if (lookup)
 		return true;
 	task->read = lappend(task->read, page->reply);

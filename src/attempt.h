@@ -41,6 +41,9 @@ typedef struct ApigouvTransferPrivate
 	void	   *watch_arg;
 	int64		not_before;		/* no attempt earlier; us, monotonic */
 	bool		exposed;		/* bytes of the reply went to the caller */
+	struct ApigouvTally *tally; /* NULL: it is not counted */
+	int			attempts_before;	/* of these it is counted already */
+	int64		bytes_before;
 
 	/* admit.c's */
 	ApigouvQuotaLimits *limits; /* NULL: nothing limits it; malloc'd */

@@ -36,10 +36,8 @@
 #include <unistd.h>
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "common/string.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -54,6 +52,7 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "encoding.h"
 #include "messages.h"
 #include "redact.h"
 #include "texthash.h"
@@ -156,39 +155,6 @@ append_text(StringInfo line, const char *text, int most_chars)
 	appendStringInfoChar(line, '"');
 }
 
-/*
- * from_server
- *		A text of the server in UTF-8, palloc'd or as it is.
- *
- * Names of the whole cluster may be in another encoding than the database's:
- * what cannot be converted is left out, and a question mark says so.
- */
-static const char *
-from_server(const char *text)
-{
-	int			encoding = GetDatabaseEncoding();
-	int			len = text != NULL ? strlen(text) : 0;
-	Oid			conversion;
-	int			room;
-	int			done;
-	char	   *out;
-
-	if (text == NULL || encoding == PG_UTF8 || encoding == PG_SQL_ASCII ||
-		pg_is_ascii(text))
-		return text;
-	conversion = FindDefaultConversionProc(encoding, PG_UTF8);
-	if (!OidIsValid(conversion))
-		return text;
-	room = len * MAX_CONVERSION_GROWTH + 1;
-	out = palloc0(room + 1);
-	done = pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8,
-										 (unsigned char *) text, len,
-										 (unsigned char *) out, room, true);
-	if (done < len)
-		strlcat(out, "?", room + 1);
-	return out;
-}
-
 /* Append ,"name":"text"; the text is in UTF-8. */
 static void
 append_member(StringInfo line, const char *name, const char *text)
@@ -201,7 +167,7 @@ append_member(StringInfo line, const char *name, const char *text)
 static void
 append_name(StringInfo line, const char *name, const char *text)
 {
-	append_member(line, name, from_server(text));
+	append_member(line, name, apigouv_encoding_to_utf8(text));
 }
 
 /* Append ,"name":"moment", in UTC. */

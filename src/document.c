@@ -45,6 +45,7 @@
 #include "json.h"
 #include "limit.h"
 #include "messages.h"
+#include "progress.h"
 #include "redact.h"
 #include "token.h"
 #include "value.h"
@@ -62,6 +63,7 @@ typedef struct Call
 	Oid			userid;
 	bool		fresh;
 	int64	   *made;			/* requests of this call in this query */
+	ApigouvTally *tally;		/* of the server */
 } Call;
 
 /* A link that may be followed. */
@@ -484,6 +486,7 @@ start(const Call *call, const Link *link, RetryRule *rule)
 	request.url = link->url;
 	request.headers = headers_of(call, host, secrets, &request.nheaders);
 	request.limits = &limits;
+	request.tally = call->tally;
 	if (is_api)
 	{
 		names.limit = options->api->limit_header;
@@ -509,6 +512,8 @@ follow(const Call *call, const Link *link, char **next)
 {
 	const ApigouvOptions *options = call->options;
 	RetryRule	rule = {options->api, &link->host->route, options->retries};
+	ApigouvProgress *progress = apigouv_progress_enter(call->tally, 1,
+													   CurrentMemoryContext);
 	ApigouvTransfer *transfer = start(call, link, &rule);
 	bytea	   *volatile document = NULL;
 
@@ -527,6 +532,7 @@ follow(const Call *call, const Link *link, char **next)
 	}
 	PG_FINALLY();
 	{
+		apigouv_progress_leave(progress);
 		apigouv_http_release(transfer);
 	}
 	PG_END_TRY();
@@ -589,6 +595,7 @@ apigouv_document(PG_FUNCTION_ARGS)
 	call.userid = GetUserId();
 	call.fresh = PG_GETARG_BOOL(2);
 	call.made = counter_of(fcinfo);
+	call.tally = apigouv_tally_of(call.options, NULL);
 	if (!find_link(call.options, given, false, &link))
 		refuse_link(call.options, false);
 	document = follow(&call, &link, &next);

@@ -286,6 +286,7 @@ add_unfinished(const ApigouvScanState *state, ApigouvScanCounts *counts)
 				continue;
 			counts->attempts += page->reply->transfer->attempts;
 			counts->bytes += page->reply->transfer->bytes;
+			counts->upstream_us += page->reply->transfer->upstream_us;
 		}
 	}
 }
@@ -411,6 +412,30 @@ explain_hits(const ApigouvScanCounts *counts, ExplainState *es)
 		ExplainPropertyInteger("Kept Hits", NULL, counts->kept_hits, es);
 	if (all || counts->shared_hits > 0)
 		ExplainPropertyInteger("Cluster Hits", NULL, counts->shared_hits, es);
+	if (all || (es->verbose && counts->merged > 0))
+		ExplainPropertyInteger("Duplicates Merged", NULL, counts->merged, es);
+}
+
+/*
+ * explain_rest
+ *		Tell what else was done: what is seldom or zero, and times, are left
+ *		out of the text, not of the formats that programs read.
+ */
+static void
+explain_rest(const ApigouvScanCounts *counts, ExplainState *es)
+{
+	bool		all = es->format != EXPLAIN_FORMAT_TEXT;
+
+	if (es->timing)
+		ExplainPropertyFloat("Upstream Time", "ms",
+							 counts->upstream_us / 1000.0, 3, es);
+	if (all || counts->quota_wait_us > 0)
+		ExplainPropertyFloat("Quota Wait", "ms",
+							 counts->quota_wait_us / 1000.0, 0, es);
+	if (all || counts->duplicates > 0)
+		ExplainPropertyInteger("Duplicates", NULL, counts->duplicates, es);
+	if (all || counts->malformed > 0)
+		ExplainPropertyInteger("Malformed Keys", NULL, counts->malformed, es);
 }
 
 /*
@@ -461,11 +486,5 @@ apigouvExplainForeignScan(ForeignScanState *node, ExplainState *es)
 	explain_hits(&counts, es);
 	ExplainPropertyInteger("Pages", NULL, counts.pages, es);
 	ExplainPropertyInteger("Bytes", NULL, counts.bytes, es);
-	if (counts.quota_wait_us > 0)
-		ExplainPropertyFloat("Quota Wait", "ms",
-							 counts.quota_wait_us / 1000.0, 0, es);
-	if (counts.duplicates > 0)
-		ExplainPropertyInteger("Duplicates", NULL, counts.duplicates, es);
-	if (counts.malformed > 0)
-		ExplainPropertyInteger("Malformed Keys", NULL, counts.malformed, es);
+	explain_rest(&counts, es);
 }

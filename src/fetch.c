@@ -22,6 +22,7 @@
 
 #include "messages.h"
 #include "pivot.h"
+#include "progress.h"
 #include "scan_state.h"
 #include "texthash.h"
 #include "value.h"
@@ -763,8 +764,10 @@ bool
 apigouv_fetch_next(ApigouvScanState *state, TupleTableSlot *slot)
 {
 	int64		waited = apigouv_http_quota_waited();
-	bool		given = next_row(state, slot);
+	bool		given;
 
+	apigouv_progress_at(state->progress);
+	given = next_row(state, slot);
 	state->counts.quota_wait_us += apigouv_http_quota_waited() - waited;
 	if (given && state->may_stop_early)
 		apigouv_http_pause();	/* a cursor's client may think for long */

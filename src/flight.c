@@ -49,6 +49,7 @@
 #include "compat.h"
 #include "flight.h"
 #include "http.h"
+#include "progress.h"
 #include "shared_name.h"
 
 /* Claims of one session, at most; what it asks beyond is sent without. */
@@ -236,9 +237,11 @@ nap(long ms)
 		return;
 	}
 	CHECK_FOR_INTERRUPTS();
+	apigouv_progress_phase(APIGOUV_PHASE_CACHE, APIGOUV_NEVER, NULL);
 	events = WaitLatch(MyLatch,
 					   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 					   apigouv_wait_event(APIGOUV_WAIT_CACHE));
+	apigouv_progress_phase(APIGOUV_PHASE_ROWS, APIGOUV_NEVER, NULL);
 	if (events & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();

@@ -25,7 +25,8 @@
  *	 may be asked for again.
  *
  * Not here: libcurl (attempt.c), what a status means, which failure deserves
- * another attempt (the hook's owner), JSON.
+ * another attempt (the hook's owner), JSON; where attempts are counted for
+ * those who watch (tally.c, progress.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +39,8 @@
 #include "compat.h"
 #include "http.h"
 #include "messages.h"
+#include "progress.h"
+#include "tally.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -242,6 +245,29 @@ leave_slot(ApigouvTransferPrivate *private)
 	nrunning--;
 }
 
+/*
+ * Count the attempt of a transfer that runs no more.  It has taken the time
+ * that this backend attended to it.
+ */
+static void
+count_attempt(ApigouvTransfer *transfer, bool cancelled)
+{
+	ApigouvTransferPrivate *private = transfer->private;
+	int64		begun = private->expires -
+	(int64) private->settings.timeout_ms * 1000;
+	ApigouvTallyAttempt attempt = {
+		.cancelled = cancelled,
+		.before = private->attempts_before,
+		.us = Max(attention_us(monotonic_us()) - begun, 0),
+		.bytes = transfer->bytes - private->bytes_before
+	};
+
+	transfer->upstream_us += attempt.us;
+	apigouv_tally_attempt(private->tally, transfer, &attempt);
+	private->attempts_before = transfer->attempts;
+	private->bytes_before = transfer->bytes;
+}
+
 /* Tell who watches a transfer, once, that it is over. */
 static void
 tell_end(ApigouvTransfer *transfer, bool cancelled)
@@ -265,6 +291,8 @@ end_transfer(ApigouvTransfer *transfer)
 	apigouv_attempt_free_request(private);
 	leave_pool(private->pool);
 	private->pool = NULL;
+	if (apigouv_tally_is_table(private->tally))
+		apigouv_progress_reply();
 	tell_end(transfer, false);
 }
 
@@ -293,6 +321,7 @@ end_attempt(ApigouvTransfer *transfer)
 	}
 	transfer->state = APIGOUV_TRANSFER_ENDED;
 	transfer->ended_at = GetCurrentTimestamp();
+	count_attempt(transfer, false);
 
 	if (transfer->failure != APIGOUV_FAILURE_LEDGER &&
 		transfer->failure != APIGOUV_FAILURE_AUDIT &&
@@ -315,6 +344,7 @@ end_queued(ApigouvTransfer *transfer)
 	dlist_delete(&private->queue_node);
 	nqueued--;
 	transfer->ended_at = GetCurrentTimestamp();
+	apigouv_tally_add(private->tally, APIGOUV_TALLY_NOT_SENT, 1);
 	end_transfer(transfer);
 }
 
@@ -437,6 +467,40 @@ next_due(void)
 	return nrunning > 0 ? Min(due, next_expiry + away_us) : due;
 }
 
+/* Limits alone have made this backend sleep. */
+static void
+count_quota_wait(int64 us)
+{
+	dlist_iter	iter;
+
+	quota_waited_us += us;
+	dlist_foreach(iter, &transfers)
+	{
+		ApigouvTransferPrivate *private =
+		dlist_container(ApigouvTransferPrivate, node, iter.cur);
+
+		if (private->public.state != APIGOUV_TRANSFER_QUEUED)
+			continue;
+		apigouv_tally_add(private->tally, APIGOUV_TALLY_QUOTA_US, us);
+		return;					/* once, for the oldest that waits */
+	}
+}
+
+/* What this backend is about to wait for, told to other sessions. */
+static void
+tell_wait(void)
+{
+	const char *limit;
+	int64		until = queue_due;
+
+	if (nrunning > 0)
+		apigouv_progress_phase(APIGOUV_PHASE_REQUESTS, APIGOUV_NEVER, NULL);
+	else if (quota_keeps && apigouv_admit_expects(&until, &limit))
+		apigouv_progress_phase(APIGOUV_PHASE_QUOTA, until, limit);
+	else
+		apigouv_progress_phase(APIGOUV_PHASE_RETRY, until, NULL);
+}
+
 /*
  * Sleep until a socket is ready, the latch is set, or the moment has come.
  * The set of events is kept: to make one for each sleep costs 10 us.
@@ -460,6 +524,7 @@ wait_event(int64 until, int64 now)
 						  NULL, NULL);
 		wait_set = set;
 	}
+	tell_wait();
 	if (until != APIGOUV_NEVER)
 		timeout_ms = (long) Min((until - now + 999) / 1000, INT_MAX);
 	if (WaitEventSetWait(wait_set, timeout_ms, &event, 1,
@@ -468,8 +533,9 @@ wait_event(int64 until, int64 now)
 											: APIGOUV_WAIT_RETRY)) == 1 &&
 		event.events == WL_LATCH_SET)
 		ResetLatch(MyLatch);
+	apigouv_progress_phase(APIGOUV_PHASE_ROWS, APIGOUV_NEVER, NULL);
 	if (for_quota)
-		quota_waited_us += monotonic_us() - now;
+		count_quota_wait(monotonic_us() - now);
 }
 
 int64
@@ -559,7 +625,10 @@ int64
 apigouv_http_before_wait(void)
 {
 	apigouv_http_pump(0);
-	return nqueued + nrunning > 0 ? next_due() : 0;
+	if (nqueued + nrunning == 0)
+		return 0;
+	tell_wait();
+	return next_due();
 }
 
 int64
@@ -569,7 +638,9 @@ apigouv_http_after_wait(void)
 	int64		for_quota = quota_keeps && nrunning == 0 ? now - attended_at
 	: 0;
 
-	quota_waited_us += for_quota;
+	apigouv_progress_phase(APIGOUV_PHASE_ROWS, APIGOUV_NEVER, NULL);
+	if (for_quota > 0)
+		count_quota_wait(for_quota);
 	attended_at = now;
 	return for_quota;
 }
@@ -661,6 +732,7 @@ apigouv_http_start(const ApigouvHttpSettings *settings,
 	}
 	private->hook = hook;
 	private->hook_arg = hook_arg;
+	private->tally = request->tally;
 	private->quota_wait_ms = settings->quota_wait_ms;
 	private->number = next_number++;
 	private->public.private = private;
@@ -690,6 +762,7 @@ discard(ApigouvTransfer *transfer)
 	{
 		apigouv_attempt_cancel(transfer);
 		leave_slot(private);
+		count_attempt(transfer, true);
 		apigouv_admit_ended(transfer);
 	}
 	else if (transfer->state == APIGOUV_TRANSFER_QUEUED)

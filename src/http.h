@@ -44,6 +44,7 @@ typedef struct ApigouvHttpRequest
 	const char *body;			/* NULL for GET */
 	size_t		body_len;
 	const ApigouvQuotaLimits *limits;	/* NULL: nothing limits it */
+	struct ApigouvTally *tally; /* where it is counted; NULL: nowhere */
 } ApigouvHttpRequest;
 
 typedef enum ApigouvFailure
@@ -132,6 +133,7 @@ struct ApigouvTransfer
 	bool		may_be_listed;	/* the same: a superuser could allow it */
 	int			attempts;		/* begun */
 	int64		bytes;			/* received by all attempts, decompressed */
+	int64		upstream_us;	/* that they took; while somebody attended */
 	TimestampTz started_at;		/* of the first attempt */
 	TimestampTz replied_at;		/* end of the headers; 0 = no reply */
 	TimestampTz ended_at;

@@ -205,9 +205,8 @@ apigouv_ledger_start(void)
 	return start;
 }
 
-/* Does a process still run?  In doubt it does. */
-static bool
-runs(int32_t owner, uint64_t owner_start)
+bool
+apigouv_ledger_runs(int32_t owner, uint64_t owner_start)
 {
 	uint64_t	start;
 
@@ -235,7 +234,7 @@ apigouv_ledger_is_alive(int32_t owner, uint64_t owner_start)
 	if (seen[i].owner == owner && seen[i].start == owner_start &&
 		seen[i].seen_at <= now && seen[i].seen_at + TRUST_US > now)
 		return true;
-	if (!runs(owner, owner_start))
+	if (!apigouv_ledger_runs(owner, owner_start))
 		return false;
 	seen[i].owner = owner;
 	seen[i].start = owner_start;

@@ -199,8 +199,12 @@ extern bool apigouv_ledger_put_waiters(ApigouvWaiter *waiters, int n);
 /* Forget all; who calls it declares that nothing was sent. */
 extern bool apigouv_ledger_forget(void);
 
-/* This process's start, and whether another one still runs. */
+/*
+ * This process's start, and whether another one still runs; in doubt it does.
+ * is_alive is for a locked ledger: it believes what it saw a moment ago.
+ */
 extern uint64_t apigouv_ledger_start(void);
+extern bool apigouv_ledger_runs(int32_t owner, uint64_t owner_start);
 extern bool apigouv_ledger_is_alive(int32_t owner, uint64_t owner_start);
 
 #endif							/* APIGOUV_LEDGER_H */

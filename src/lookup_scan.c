@@ -41,6 +41,7 @@
 #include "clock.h"
 #include "compat.h"
 #include "lookup_join.h"
+#include "progress.h"
 
 /* Rows read ahead, at most. */
 #define MAX_ROWS 2048
@@ -487,6 +488,22 @@ wants_row(const LookupState *state, int read)
 }
 
 /*
+ * Tell how many requests the join takes: each of its scans knows but those of
+ * one row.
+ */
+static void
+foresee(const LookupState *state)
+{
+	const		CustomScan *plan = (CustomScan *) state->css.ss.ps.plan;
+	double		requests = floatVal(list_nth(plan->custom_private,
+											 APIGOUV_LOOKUP_REQUESTS));
+
+	for (int i = 0; i < state->nscans; i++)
+		apigouv_progress_foresee(state->inner[i].scan->progress,
+								 requests / state->nscans);
+}
+
+/*
  * read_ahead
  *		Read rows ahead, as many as it takes to keep requests travelling.
  *
@@ -513,7 +530,15 @@ read_ahead(LookupState *state)
 	}
 	if (read == 0)
 		return;
-	state->batches++;
+	if (state->batches++ == 0)
+		foresee(state);
+	for (int i = 0; i < state->nscans; i++)
+	{
+		ApigouvTally *tally = state->inner[i].scan->options->tally;
+
+		apigouv_tally_add(tally, APIGOUV_TALLY_BATCHES, 1);
+		apigouv_tally_add(tally, APIGOUV_TALLY_KEYS, read);
+	}
 	state->wanted = Min(state->wanted * 2, Max(state->depth, 1));
 }
 

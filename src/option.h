@@ -45,6 +45,7 @@ typedef struct ApigouvOptions
 	bool		derived;		/* derived conditions may be sent */
 	bool		async_capable;	/* an Append may read it beside others */
 	int			cache_ttl_s;	/* 0: replies go with the transaction */
+	struct ApigouvTally *tally; /* of the table; NULL until it is asked */
 } ApigouvOptions;
 
 /*

@@ -38,6 +38,7 @@
 #include "audit.h"
 #include "budget.h"
 #include "clock.h"
+#include "progress.h"
 #include "scan_state.h"
 
 /*
@@ -189,6 +190,17 @@ look_through(const ApigouvTask *task, const ApigouvPage *page)
 	return total;
 }
 
+/* Tell how many requests the whole of a list takes, when all is wanted. */
+static void
+foresee_pages(const ApigouvScanState *state, const ApigouvPage *page,
+			  int64 total)
+{
+	if (state->ntasks == 1 && !state->may_stop_early && page->size > 0)
+		apigouv_progress_foresee(state->progress,
+								 (double) Max((total + page->size - 1) /
+											  page->size, 1));
+}
+
 /*
  * apigouv_prefetch_look
  *		Ask for the pages after the one that is read, if enough is known.
@@ -217,6 +229,8 @@ apigouv_prefetch_look(ApigouvScanState *state, ApigouvTask *task,
 			total = look_through(task, page);
 	}
 	task->looked = true;
+	if (total >= 0)
+		foresee_pages(state, page, total);
 	if (total >= 0 && !is_too_much(state, task, *page, total))
 		ask(state, task, page, total, false);
 }

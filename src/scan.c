@@ -29,6 +29,7 @@
 #include "messages.h"
 #include "budget.h"
 #include "probe.h"
+#include "progress.h"
 #include "redact.h"
 #include "scan_state.h"
 #include "total.h"
@@ -173,11 +174,13 @@ apigouvBeginForeignScan(ForeignScanState *node, int eflags)
 {
 	EState	   *estate = node->ss.ps.state;
 	ApigouvScanState *state = palloc0(sizeof(ApigouvScanState));
+	static uint32 last_number = 0;
 	Index		relid = apigouv_total_relid(node);
 	Oid			role = apigouv_scan_role(node, relid);
 
 	node->fdw_state = state;
 	state->node = node;
+	state->number = ++last_number;
 	state->scan_cxt = AllocSetContextCreate(estate->es_query_cxt,
 											"apigouv_fdw scan",
 											ALLOCSET_SMALL_SIZES);
@@ -257,17 +260,25 @@ apigouvIterateForeignScan(ForeignScanState *node)
 	{
 		if (apigouv_probe_is_empty(state))
 			return ExecClearTuple(slot);
+		bool		is_first = state->progress == NULL;
+
+		apigouv_ask_begin(state);
 		if (!apigouv_ahead_take(state))
 		{
 			apigouv_task_make(state, node->ss.ps.ps_ExprContext);
 			apigouv_budget_check(state);
+			if (is_first)
+				apigouv_ask_foresee(state);
 		}
 		state->begun = true;
 	}
 	while (apigouv_fetch_next(state, slot))
 	{
 		if (passes_hidden(node, slot))
+		{
+			apigouv_progress_row();
 			return slot;
+		}
 		CHECK_FOR_INTERRUPTS();
 	}
 	return ExecClearTuple(slot);

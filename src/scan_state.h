@@ -49,6 +49,8 @@ typedef struct ApigouvScanCounts
 	int64		duplicates;		/* rows dropped */
 	int64		malformed;		/* key values not sent */
 	int64		failed;			/* keys whose row tells of an error */
+	int64		merged;			/* of cache_hits: what this scan has asked */
+	int64		upstream_us;	/* of all attempts */
 	int64		quota_wait_us;	/* slept because of limits alone */
 } ApigouvScanCounts;
 
@@ -155,8 +157,10 @@ typedef struct ApigouvScanState
 	bool		may_repeat;		/* tasks can overlap */
 	ApigouvValue *values;		/* of the current row */
 	int			nvalues;
+	uint32		number;			/* of the scan, in the backend */
 	ApigouvScanCounts counts;
 	struct ApigouvBudget *budget;	/* of the query */
+	struct ApigouvProgress *progress;	/* NULL until it asks */
 	struct ApigouvTotal *total; /* totals are asked, no rows; else NULL */
 
 	/* of a scan on the inner side of a lookup join; see ahead.c */
@@ -176,6 +180,8 @@ extern const char *apigouv_task_key_name(const ApigouvScanState *state,
 										 const char *column);
 
 /* ask.c */
+extern void apigouv_ask_begin(ApigouvScanState *state);
+extern void apigouv_ask_foresee(ApigouvScanState *state);
 extern const ApigouvSecrets *apigouv_ask_secrets(ApigouvScanState *state,
 												 const ApigouvRoute *route);
 extern void apigouv_ask_page(ApigouvScanState *state, ApigouvTask *task,

@@ -35,6 +35,7 @@
 #include "messages.h"
 #include "redact.h"
 #include "reply.h"
+#include "tally.h"
 #include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
@@ -375,6 +376,7 @@ send_and_wait(const ApigouvOptions *options, Oid userid,
 					   is_token ? options->api->token_limit : -1, !is_token,
 					   &limits);
 	request->limits = &limits;
+	request->tally = apigouv_tally_of(options, NULL);
 	transfer = apigouv_http_start(&settings, request, &headers, retry_token,
 								  &rule);
 	PG_TRY();

@@ -34,6 +34,7 @@
 #include "budget.h"
 #include "compat.h"
 #include "messages.h"
+#include "progress.h"
 #include "total.h"
 #include "value.h"
 
@@ -259,6 +260,8 @@ sum_of_totals(ForeignScanState *node)
 
 	if (!are_plain(state, econtext))
 		return NO_TOTAL;
+	apigouv_ask_begin(state);
+	apigouv_progress_at(state->progress);
 	apigouv_task_make(state, econtext);
 	if (state->may_repeat)
 		return NO_TOTAL;

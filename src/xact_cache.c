@@ -609,6 +609,7 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 	names.reset = options->api->reset_header;
 	apigouv_limit_find(options, userid, secrets, built->limit, true, &limits);
 	request.limits = &limits;
+	request.tally = options->tally;
 	apigouv_option_http(options, userid, &settings);
 	reply->transfer = apigouv_http_start(&settings, &request, &names,
 										 retry_reply, reply);

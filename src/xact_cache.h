@@ -72,6 +72,7 @@ typedef struct ApigouvReply
 	bool		ahead;			/* asked before a scan came to it; until one
 								 * has sent it again for want of a slot */
 	uint32		reader;			/* ahead.c's, that asked for it; 0 = none */
+	uint32		brought_by;		/* number of the scan that asked first */
 
 	TimestampTz noted_in;		/* audit.c's: statement that last had a line */
 	Oid			noted_for;		/* ... for this role */
