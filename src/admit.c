@@ -27,6 +27,7 @@
 
 #include "admit.h"
 #include "lib/ilist.h"
+#include "messages.h"
 
 /* Longest that the lock of the ledger is tried for inside libcurl, in us. */
 #define LOCK_PATIENCE_US 20000
@@ -182,7 +183,7 @@ refuse(ApigouvTransfer *transfer, const ApigouvQuotaAnswer *answer)
 
 	(void) apigouv_quota_leave(transfer->private->limits);
 	transfer->failure = APIGOUV_FAILURE_QUOTA;
-	strlcpy(transfer->failure_text, "request quota is exhausted",
+	strlcpy(transfer->failure_text, _("request quota is exhausted"),
 			sizeof(transfer->failure_text));
 	strlcpy(transfer->quota.limit, limit->name, sizeof(transfer->quota.limit));
 	strlcpy(transfer->quota.role, limit->role, sizeof(transfer->quota.role));
@@ -241,7 +242,7 @@ wait_for_lock(ApigouvTransfer *transfer, Wait *wait, int64 now, int64 *due)
 	}
 	transfer->failure = APIGOUV_FAILURE_LEDGER;
 	snprintf(transfer->failure_text, sizeof(transfer->failure_text),
-			 "file \"%s\" is locked by another process",
+			 _("file \"%s\" is locked by another process"),
 			 apigouv_ledger_path);
 	return APIGOUV_ADMIT_NEVER;
 }

@@ -263,7 +263,7 @@ apigouv_advance_refuse_body(ApigouvScanState *state, ApigouvTask *task,
 	if (!state->options->table->is_union)
 		state->counts.failed++;
 	task->judgement.verdict = APIGOUV_REPLY_UNAVAILABLE;
-	why = psprintf("could not read the response: %s", why);
+	why = psprintf(_("could not read the response: %s"), _(why));
 	apigouv_advance_make_row(task, NULL, &route->failed,
 							 MemoryContextStrdup(state->batch_cxt, why),
 							 transfer);

@@ -66,6 +66,10 @@ apigouv_field_error(const ApigouvField *at, const char *hint,
 	if (place.len > 0)
 		appendStringInfoString(&place, ": ");
 
+	/* the values are UTF-8, whatever the server's encoding */
+	format = _(format);
+	if (!pg_is_ascii(format) && GetDatabaseEncoding() != PG_SQL_ASCII)
+		format = pg_server_to_any(format, strlen(format), PG_UTF8);
 	initStringInfo(&problem);
 	for (;;)
 	{
@@ -99,7 +103,6 @@ apigouv_field_names(const char *const *names)
 	int			i;
 
 	initStringInfo(&text);
-	appendStringInfoString(&text, "Allowed here: ");
 	for (i = 0; names[i] != NULL; i++)
 	{
 		if (names[i][0] == '\0')
@@ -107,17 +110,30 @@ apigouv_field_names(const char *const *names)
 		appendStringInfo(&text, "%s\"%s\"", comma, names[i]);
 		comma = ", ";
 	}
-	appendStringInfoChar(&text, '.');
-	return text.data;
+	return psprintf(_("Allowed here: %s."), text.data);
 }
 
 /* ---- walking ---- */
 
+/* Raise an error unless a value is of this kind. */
 static void
-need_kind(const ApigouvField *field, ApigouvJsonKind kind, const char *what)
+need_kind(const ApigouvField *field, ApigouvJsonKind kind)
 {
-	if (apigouv_json_kind(field->json) != kind)
-		apigouv_field_error(field, NULL, "must be %s", what);
+	if (apigouv_json_kind(field->json) == kind)
+		return;
+	switch (kind)
+	{
+		case APIGOUV_JSON_OBJECT:
+			apigouv_field_error(field, NULL, "must be an object");
+		case APIGOUV_JSON_ARRAY:
+			apigouv_field_error(field, NULL, "must be a list");
+		case APIGOUV_JSON_STRING:
+			apigouv_field_error(field, NULL, "must be a text");
+		case APIGOUV_JSON_BOOLEAN:
+			apigouv_field_error(field, NULL, "must be true or false");
+		default:
+			apigouv_field_error(field, NULL, "must be an integer");
+	}
 }
 
 void
@@ -127,7 +143,7 @@ apigouv_field_members(const ApigouvField *object, const char *const *names)
 	const char *name;
 	ApigouvJson *value;
 
-	need_kind(object, APIGOUV_JSON_OBJECT, "an object");
+	need_kind(object, APIGOUV_JSON_OBJECT);
 	while (apigouv_json_next(object->json, &iterator, &name, &value))
 	{
 		int			i = 0;
@@ -169,7 +185,7 @@ apigouv_field_next(const ApigouvField *map, void **iterator,
 {
 	if (map->json == NULL)
 		return false;
-	need_kind(map, APIGOUV_JSON_OBJECT, "an object");
+	need_kind(map, APIGOUV_JSON_OBJECT);
 	member->parent = map;
 	member->index = 0;
 	do
@@ -186,7 +202,7 @@ apigouv_field_length(const ApigouvField *list)
 {
 	if (list->json == NULL)
 		return 0;
-	need_kind(list, APIGOUV_JSON_ARRAY, "a list");
+	need_kind(list, APIGOUV_JSON_ARRAY);
 	return (int) apigouv_json_size(list->json);
 }
 
@@ -268,7 +284,7 @@ apigouv_field_value(const ApigouvField *field, ApigouvTextUse use)
 	const char *utf8;
 	char	   *text;
 
-	need_kind(field, APIGOUV_JSON_STRING, "a text");
+	need_kind(field, APIGOUV_JSON_STRING);
 	utf8 = apigouv_json_string(field->json);
 	if (use == APIGOUV_TEXT_DATA)
 		return pstrdup(utf8);
@@ -374,7 +390,7 @@ apigouv_field_boolean(const ApigouvField *object, const char *name,
 
 	if (member.json == NULL)
 		return fallback;
-	need_kind(&member, APIGOUV_JSON_BOOLEAN, "true or false");
+	need_kind(&member, APIGOUV_JSON_BOOLEAN);
 	return apigouv_json_is_true(member.json);
 }
 
@@ -387,7 +403,7 @@ apigouv_field_integer(const ApigouvField *object, const char *name,
 
 	if (member.json == NULL)
 		return fallback;
-	need_kind(&member, APIGOUV_JSON_INTEGER, "an integer");
+	need_kind(&member, APIGOUV_JSON_INTEGER);
 	value = apigouv_json_integer(member.json, 0);
 	if (value < smallest || value > INT_MAX)
 		apigouv_field_error(&member, NULL, "must be from %d to %d",
@@ -404,8 +420,9 @@ apigouv_field_number(const ApigouvField *object, const char *name,
 
 	if (member.json == NULL)
 		return fallback;
-	if (apigouv_json_kind(member.json) != APIGOUV_JSON_REAL)
-		need_kind(&member, APIGOUV_JSON_INTEGER, "a number");
+	if (apigouv_json_kind(member.json) != APIGOUV_JSON_REAL &&
+		apigouv_json_kind(member.json) != APIGOUV_JSON_INTEGER)
+		apigouv_field_error(&member, NULL, "must be a number");
 	value = apigouv_json_number(member.json, 0);
 	if (value < smallest)
 		apigouv_field_error(&member, NULL, "must be %g at least", smallest);
@@ -428,7 +445,7 @@ apigouv_field_choice(const ApigouvField *object, const char *name,
 
 	if (member.json == NULL)
 		return fallback;
-	need_kind(&member, APIGOUV_JSON_STRING, "a text");
+	need_kind(&member, APIGOUV_JSON_STRING);
 	text = apigouv_json_string(member.json);
 	for (i = 0; words[i] != NULL; i++)
 	{

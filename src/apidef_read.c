@@ -273,9 +273,14 @@ read_route_auth(const ApigouvField *holder, ApigouvRoute *route)
 	is_bearer = apigouv_field_choice(&at, "scheme", auth_schemes, 0) == 1;
 	has_setting = apigouv_field_choice(&at, "setting", auth_settings, 0) == 1;
 	if (is_bearer != has_setting)
-		apigouv_field_error(&at, NULL, "scheme \"%s\" %s \"setting\"",
-							auth_schemes[is_bearer],
-							is_bearer ? "needs" : "takes no");
+	{
+		if (is_bearer)
+			apigouv_field_error(&at, NULL,
+								"scheme \"%s\" needs \"setting\"",
+								auth_schemes[is_bearer]);
+		apigouv_field_error(&at, NULL, "scheme \"%s\" takes no \"setting\"",
+							auth_schemes[is_bearer]);
+	}
 	if (apigouv_json_get(holder->json, "not_entitled") != NULL)
 		apigouv_field_error(&at, NULL,
 							"does not go with \"not_entitled\": the scopes of such a token are not known");

@@ -195,8 +195,11 @@ read_step(const ApigouvField *at, ApigouvStep *step)
 		step->kind == APIGOUV_STEP_PAD || step->kind == APIGOUV_STEP_MAP ||
 		step->kind == APIGOUV_STEP_MATCHES;
 	if (takes_rest != (rest != NULL) || (rest != NULL && *rest == '\0'))
-		apigouv_field_error(at, NULL, "step \"%s\" %s", word,
-							takes_rest ? "needs a value" : "takes no value");
+	{
+		if (takes_rest)
+			apigouv_field_error(at, NULL, "step \"%s\" needs a value", word);
+		apigouv_field_error(at, NULL, "step \"%s\" takes no value", word);
+	}
 
 	if (step->kind == APIGOUV_STEP_LEFT)
 		step->length = read_length(at, rest, 1000000);

@@ -239,12 +239,43 @@ define_caches(void)
 							NULL, NULL, NULL);
 }
 
+/*
+ * apigouv_textdomain
+ *		Name of the catalog of our messages, which are then found and come in
+ *		the encoding of the database.
+ *
+ * A library that is preloaded is initialized by the postmaster, which has no
+ * database: each process that it makes has to bind the catalog anew.  Does
+ * nothing from the second time on.
+ */
+const char *
+apigouv_textdomain(void)
+{
+	static int	bound_by = 0;	/* process; 0: none yet */
+	static const char *const domain = PG_TEXTDOMAIN("apigouv_fdw");
+
+	if (bound_by != MyProcPid)
+	{
+		bound_by = MyProcPid;
+		pg_bindtextdomain(domain);
+	}
+	return domain;
+}
+
+/* An ApigouvTranslator. */
+static const char *
+translate(const char *text)
+{
+	return _(text);
+}
+
 void
 _PG_init(void)
 {
-	pg_bindtextdomain(TEXTDOMAIN);
+	(void) apigouv_textdomain();
 	apigouv_bound_check();		/* first: it may refuse to go on */
 	apigouv_ledger_mode = pg_file_create_mode;
+	apigouv_ledger_translate = translate;
 	define_purpose();
 	define_engine();
 	define_caches();

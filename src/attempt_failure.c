@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 
 #include "attempt.h"
+#include "messages.h"
 
 /*
  * Name whom an attempt talks to, '"host", port N', for a message.  The rest
@@ -28,8 +29,12 @@ describe_peer(const ApigouvTransferPrivate *private, char *out, size_t size)
 							 proxy != NULL, &parts);
 	apigouv_header_text(host, sizeof(host), parts.host,
 						strlen(parts.host));
-	snprintf(out, size, "%s\"%s\"%s%s", proxy ? "proxy " : "", host,
-			 parts.port[0] ? ", port " : "", parts.port);
+	if (parts.port[0] != '\0')
+		snprintf(out, size, proxy != NULL ? _("proxy \"%s\", port %s") :
+				 _("\"%s\", port %s"), host, parts.port);
+	else
+		snprintf(out, size, proxy != NULL ? _("proxy \"%s\"") :
+				 _("\"%s\""), host);
 }
 
 /*
@@ -89,7 +94,7 @@ describe_tls(const ApigouvTransferPrivate *private, const char *peer,
 
 	apigouv_header_text(reason, sizeof(reason), private->curl_error,
 						strlen(private->curl_error));
-	snprintf(text, size, "no TLS connection to %s: %s", peer,
+	snprintf(text, size, _("no TLS connection to %s: %s"), peer,
 			 reason[0] ? reason : curl_easy_strerror((CURLcode) code));
 }
 
@@ -152,9 +157,11 @@ describe_address(ApigouvTransfer *transfer, const char *peer)
 	transfer->may_be_listed = !clear &&
 		apigouv_egress_can_be_listed(&private->address);
 	snprintf(transfer->failure_text, sizeof(transfer->failure_text),
-			 "%s leads to %s, %s%s", peer, transfer->address,
-			 apigouv_egress_class_text(&private->address),
-			 clear ? ", and http is for loopback addresses only" : "");
+			 clear
+			 ? _("%s leads to %s, %s, and http is for loopback addresses only")
+			 : _("%s leads to %s, %s"),
+			 peer, transfer->address,
+			 _(apigouv_egress_class_text(&private->address)));
 }
 
 /*
@@ -170,7 +177,7 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 	ApigouvTransferPrivate *private = transfer->private;
 	char	   *text = transfer->failure_text;
 	size_t		size = sizeof(transfer->failure_text);
-	char		peer[128];
+	char		peer[192];
 	long		os_errno = 0;
 
 	describe_peer(private, peer, sizeof(peer));
@@ -183,19 +190,19 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 			(void) curl_easy_getinfo(private->easy, CURLINFO_OS_ERRNO,
 									 &os_errno);
 			if (code == CURLE_OPERATION_TIMEDOUT)
-				snprintf(text, size, "no connection to %s within %d ms", peer,
+				snprintf(text, size, _("no connection to %s within %d ms"), peer,
 						 Min(private->settings.connect_timeout_ms,
 							 private->settings.timeout_ms));
 			else if (code == CURLE_COULDNT_CONNECT && os_errno != 0)
-				snprintf(text, size, "could not connect to %s: %s", peer,
+				snprintf(text, size, _("could not connect to %s: %s"), peer,
 						 strerror((int) os_errno));
 			else if (code == CURLE_COULDNT_RESOLVE_HOST ||
 					 code == CURLE_COULDNT_RESOLVE_PROXY)
-				snprintf(text, size, "could not find the address of %s", peer);
+				snprintf(text, size, _("could not find the address of %s"), peer);
 			else if (code == CURLE_SSL_CONNECT_ERROR)
 				describe_tls(private, peer, code, text, size);
 			else
-				snprintf(text, size, "could not connect to %s", peer);
+				snprintf(text, size, _("could not connect to %s"), peer);
 			break;
 		case APIGOUV_FAILURE_ADDRESS:
 			describe_address(transfer, peer);
@@ -204,27 +211,28 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 			describe_tls(private, peer, code, text, size);
 			break;
 		case APIGOUV_FAILURE_TIMEOUT:
-			snprintf(text, size, "no complete reply within %d ms",
+			snprintf(text, size, _("no complete reply within %d ms"),
 					 private->settings.timeout_ms);
 			break;
 		case APIGOUV_FAILURE_LOST:
-			snprintf(text, size, "connection to %s was lost %s", peer,
-					 transfer->status == 0 ? "before the reply" :
-					 "before the end of the reply");
+			snprintf(text, size, transfer->status == 0
+					 ? _("connection to %s was lost before the reply")
+					 : _("connection to %s was lost before the end of the reply"),
+					 peer);
 			break;
 		case APIGOUV_FAILURE_TOO_LARGE:
 			if (private->headers_bytes > APIGOUV_HEADERS_BYTES)
-				snprintf(text, size, "headers of the reply are larger than %d bytes",
+				snprintf(text, size, _("headers of the reply are larger than %d bytes"),
 						 APIGOUV_HEADERS_BYTES);
 			else
-				snprintf(text, size, "reply is larger than " INT64_FORMAT " bytes",
-						 private->settings.response_max_bytes);
+				snprintf(text, size, _("reply is larger than %lld bytes"),
+						 (long long) private->settings.response_max_bytes);
 			break;
 		case APIGOUV_FAILURE_ENCODING:
-			strlcpy(text, "compressed reply cannot be decompressed", size);
+			strlcpy(text, _("compressed reply cannot be decompressed"), size);
 			break;
 		case APIGOUV_FAILURE_MEMORY:
-			strlcpy(text, "out of memory or file descriptors", size);
+			strlcpy(text, _("out of memory or file descriptors"), size);
 			break;
 		case APIGOUV_FAILURE_QUOTA:
 		case APIGOUV_FAILURE_LEDGER:
@@ -233,10 +241,10 @@ apigouv_attempt_describe(ApigouvTransfer *transfer, int code)
 			break;				/* said where it happened */
 		case APIGOUV_FAILURE_OTHER:
 			if (code == CURLE_WRITE_ERROR)
-				strlcpy(text, "interrupted", size);
+				strlcpy(text, _("interrupted"), size);
 			else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
 					 code == CURLE_WEIRD_SERVER_REPLY)
-				snprintf(text, size, "reply of %s is not HTTP", peer);
+				snprintf(text, size, _("reply of %s is not HTTP"), peer);
 			else
 				strlcpy(text, curl_easy_strerror((CURLcode) code), size);
 			break;

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "ddl.h"
+#include "messages.h"
 
 /*
  * apigouv_ddl_objects

@@ -250,9 +250,9 @@ why_no_document(const ApigouvApi *api, const ApigouvTransfer *transfer)
 	const char *error;
 
 	if (transfer->compressed)
-		return "It came compressed, which was not asked for, and may lack its end";
+		return _("It came compressed, which was not asked for, and may lack its end");
 	if (transfer->body_len == 0)
-		return "It is empty";
+		return _("It is empty");
 	for (int i = 0; i < api->ntypes; i++)
 	{
 		size_t		len = strlen(api->types[i]);
@@ -268,12 +268,12 @@ why_no_document(const ApigouvApi *api, const ApigouvTransfer *transfer)
 	if (strstr(transfer->content_type, "html") != NULL ||
 		pg_strncasecmp(body + blanks, "<!doctype html", 14) == 0 ||
 		pg_strncasecmp(body + blanks, "<html", 5) == 0)
-		return "It is an HTML page";
+		return _("It is an HTML page");
 	if (strstr(transfer->content_type, "json") != NULL ||
 		((body[blanks] == '{' || body[blanks] == '[') &&
 		 apigouv_value_parse(body + blanks, transfer->body_len - blanks,
 							 &document, &error)))
-		return "It is JSON";
+		return _("It is JSON");
 	return NULL;
 }
 
@@ -348,7 +348,7 @@ raise_failure(const Call *call, const ApigouvDocumentHost *host,
 			  const ApigouvJudgement *judgement)
 {
 	const char *server = call->options->server_name;
-	const char *hint = judgement->rule ? judgement->rule->hint : NULL;
+	const char *hint = apigouv_reply_rule_hint(judgement);
 	bool		by_token = host->token &&
 	call->options->api->auth != APIGOUV_AUTH_NONE;
 

@@ -24,6 +24,7 @@
  *-------------------------------------------------------------------------
  */
 #include "egress.h"
+#include "messages.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -199,17 +200,17 @@ read_network(const char *text, size_t len, ApigouvNetwork *network)
 	int			max;
 
 	if (!apigouv_egress_parse(text, host_len, &network->address))
-		return "It is no IP address";
+		return gettext_noop("It is no IP address");
 	max = memchr(text, ':', host_len) == NULL ? 32 : 128;
 	given = slash == NULL ? max
 		: read_bits(slash + 1, len - host_len - 1, max);
 	if (given < 0)
-		return "The length of its prefix is wrong";
+		return gettext_noop("The length of its prefix is wrong");
 	network->bits = max == 32 ? PREFIX_BITS + given : given;
 	for (int bit = network->bits; bit < 128; bit++)
 	{
 		if (network->address.bytes[bit / 8] & 0x80 >> bit % 8)
-			return "It has bits to the right of its prefix";
+			return gettext_noop("It has bits to the right of its prefix");
 	}
 	return NULL;
 }
@@ -232,7 +233,7 @@ apigouv_egress_networks(const char *list, ApigouvEgress *egress,
 		while (*len > 0 && strchr(" \t\r\n", (*at)[*len - 1]) != NULL)
 			(*len)--;
 		if (egress->nnetworks == APIGOUV_MAX_NETWORKS)
-			return "There are too many";
+			return gettext_noop("There are too many");
 		why = read_network(*at, *len, &egress->networks[egress->nnetworks]);
 		if (why != NULL)
 			return why;
@@ -317,21 +318,21 @@ apigouv_egress_class_text(const ApigouvAddress *address)
 	switch (apigouv_egress_class(address))
 	{
 		case APIGOUV_ADDRESS_PUBLIC:
-			return "a public address";
+			return gettext_noop("a public address");
 		case APIGOUV_ADDRESS_LOOPBACK:
-			return "a loopback address";
+			return gettext_noop("a loopback address");
 		case APIGOUV_ADDRESS_PRIVATE:
-			return "a private address";
+			return gettext_noop("a private address");
 		case APIGOUV_ADDRESS_LINK_LOCAL:
-			return "a link-local address";
+			return gettext_noop("a link-local address");
 		case APIGOUV_ADDRESS_SHARED:
-			return "an address behind a provider's NAT";
+			return gettext_noop("an address behind a provider's NAT");
 		case APIGOUV_ADDRESS_METADATA:
-			return "the address of a cloud's metadata service";
+			return gettext_noop("the address of a cloud's metadata service");
 		case APIGOUV_ADDRESS_RESERVED:
-			return "a reserved address";
+			return gettext_noop("a reserved address");
 		case APIGOUV_ADDRESS_NO_HOST:
-			return "an address of no host";
+			return gettext_noop("an address of no host");
 	}
 	return "";
 }

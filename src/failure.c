@@ -232,7 +232,7 @@ apigouv_failure_unreadable(const ApigouvScanState *state, ApigouvTask *task,
 			(errcode(is_json ? ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION
 					 : ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 			 errmsg("could not read the response of foreign server \"%s\": %s",
-					state->options->server_name, why),
+					state->options->server_name, _(why)),
 			 errdetail("Reading stopped at byte %zu of %zu; the content type is \"%s\"%s%s.",
 					   offset, transfer->body_len, transfer->content_type,
 					   transfer->request_id[0] ? "; X-Request-Id: " : "",

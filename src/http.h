@@ -118,7 +118,7 @@ struct ApigouvTransfer
 	char	   *body;			/* malloc'd, may move while RUNNING */
 	size_t		body_len;
 	ApigouvFailure failure;
-	char		failure_text[256];	/* sentence part, no secrets */
+	char		failure_text[512];	/* sentence part, translated, no secrets */
 	ApigouvCause cause;			/* if failure is CONNECT or TLS */
 	char		request_id[128];	/* X-Request-Id, or empty */
 	char		content_type[64];

@@ -24,6 +24,7 @@
 #pragma GCC poison json_object
 
 #include "json.h"
+#include "messages.h"
 
 /* What jansson allocated with before. */
 typedef struct Allocation
@@ -70,7 +71,7 @@ describe(const json_error_t *problem, char *error, size_t error_size)
 	(int) strlen(problem->text);
 
 	if (problem->line > 0)
-		snprintf(error, error_size, "%.*s at line %d, column %d",
+		snprintf(error, error_size, _("%.*s at line %d, column %d"),
 				 len, problem->text, problem->line, problem->column);
 	else
 		snprintf(error, error_size, "%.*s", len, problem->text);

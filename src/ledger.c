@@ -43,6 +43,7 @@
  *-------------------------------------------------------------------------
  */
 #include "ledger.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,11 +105,23 @@ _Static_assert(sizeof(ApigouvCounter) <= COUNTER_BYTES, "counter");
  * ----------------------------------------------------------------
  */
 
-/* Remember what went wrong; false, so that callers can return it. */
-static bool
-broken(const char *what)
+/* An ApigouvTranslator where there is none. */
+static const char *
+untranslated(const char *text)
 {
-	snprintf(error_text, sizeof(error_text), "%s \"%s\": %s", what,
+	return text;
+}
+
+ApigouvTranslator apigouv_ledger_translate = untranslated;
+
+/*
+ * Remember what went wrong; false, so that callers can return it.  format
+ * takes the file's name and errno's text.
+ */
+static bool
+broken(const char *format)
+{
+	snprintf(error_text, sizeof(error_text), apigouv_ledger_translate(format),
 			 apigouv_ledger_path, strerror(errno));
 	return false;
 }
@@ -256,7 +269,7 @@ read_at(void *data, size_t len, int64_t at)
 		return true;
 	if (n >= 0)
 		errno = EIO;
-	return broken("could not read file");
+	return broken(gettext_noop("could not read file \"%s\": %s"));
 }
 
 static bool
@@ -268,7 +281,7 @@ write_at(const void *data, size_t len, int64_t at)
 		return true;
 	if (n >= 0)
 		errno = ENOSPC;
-	return broken("could not write file");
+	return broken(gettext_noop("could not write file \"%s\": %s"));
 }
 
 /* Let the file have its blocks, so that later writes find their room. */
@@ -283,7 +296,7 @@ allocate(int64_t at, int64_t bytes)
 	if (code == 0)
 		return true;
 	errno = code;
-	return broken("could not extend file");
+	return broken(gettext_noop("could not extend file \"%s\": %s"));
 }
 
 static int64_t
@@ -371,10 +384,10 @@ begin_anew(int64_t opened_at)
 	generation++;
 
 	if (id == NULL)
-		return broken("could not tell the boot of the machine for file");
+		return broken(gettext_noop("could not tell the boot of the machine for file \"%s\": %s"));
 	memset(&header, 0, sizeof(header));
 	if (ftruncate(fd, 0) != 0)
-		return broken("could not truncate file");
+		return broken(gettext_noop("could not truncate file \"%s\": %s"));
 	if (!allocate(0, SLOTS_AT) || !write_free_counters())
 		return false;
 	memcpy(header.magic, MAGIC, sizeof(header.magic));
@@ -390,7 +403,7 @@ begin_anew(int64_t opened_at)
 		return false;
 	/* a file system with a clock of its own: by how much it differs */
 	if (fstat(fd, &status) != 0)
-		return broken("could not stat file");
+		return broken(gettext_noop("could not stat file \"%s\": %s"));
 	header.skew_us = ctime_us(&status) - header.written_at;
 	header.device = (uint64_t) status.st_dev;
 	header.inode = (uint64_t) status.st_ino;
@@ -442,7 +455,7 @@ apigouv_ledger_lock(void)
 		fd = open(apigouv_ledger_path, OPEN_FLAGS, apigouv_ledger_mode);
 		if (fd < 0)
 		{
-			broken("could not open file");
+			broken(gettext_noop("could not open file \"%s\": %s"));
 			return APIGOUV_LEDGER_BROKEN;
 		}
 		if (flock(fd, LOCK_EX | LOCK_NB) != 0)
@@ -451,7 +464,7 @@ apigouv_ledger_lock(void)
 
 			if (errno != EWOULDBLOCK && errno != EINTR)
 			{
-				broken("could not lock file");
+				broken(gettext_noop("could not lock file \"%s\": %s"));
 				result = APIGOUV_LEDGER_BROKEN;
 			}
 			apigouv_ledger_unlock();
@@ -609,7 +622,7 @@ buffer(int which, size_t bytes)
 
 		if (larger == NULL)
 		{
-			broken("out of memory reading file");
+			broken(gettext_noop("out of memory reading file \"%s\": %s"));
 			return NULL;
 		}
 		buffers[which] = larger;
@@ -834,7 +847,7 @@ pack(void)
 		return false;
 	to = open(path, OPEN_FLAGS, apigouv_ledger_mode);
 	if (to < 0)
-		return broken("could not create a packed copy of file");
+		return broken(gettext_noop("could not create a packed copy of file \"%s\": %s"));
 	if (flock(to, LOCK_EX | LOCK_NB) == 0 && ftruncate(to, 0) == 0 &&
 		copy_ledger(from, to) && rename(path, apigouv_ledger_path) == 0)
 	{
@@ -847,5 +860,5 @@ pack(void)
 	(void) unlink(path);
 	fd = from;
 	header = before;
-	return broken("could not pack file");
+	return broken(gettext_noop("could not pack file \"%s\": %s"));
 }

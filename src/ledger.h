@@ -147,6 +147,14 @@ extern int64_t apigouv_ledger_now(void);
  */
 extern int	apigouv_ledger_generation(void);
 
+/*
+ * Gives a message in the user's language.  Called when something goes wrong,
+ * inside libcurl's callbacks too: it must not raise.
+ */
+typedef const char *(*ApigouvTranslator) (const char *text);
+
+extern ApigouvTranslator apigouv_ledger_translate;
+
 /* What went wrong, with errno's text; static. */
 extern const char *apigouv_ledger_error(void);
 

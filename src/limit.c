@@ -118,14 +118,13 @@ list_limits(const ApigouvApi *api)
 	StringInfoData buf;
 
 	if (api->nlimits == 0)
-		return psprintf("API \"%s\" has no limits.", api->name);
+		return psprintf(_("API \"%s\" has no limits."), api->name);
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "Limits of API \"%s\" are:", api->name);
 	for (int i = 0; i < api->nlimits; i++)
-		appendStringInfo(&buf, "%s %s", i > 0 ? "," : "",
+		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "",
 						 api->limits[i].name);
-	appendStringInfoChar(&buf, '.');
-	return buf.data;
+	return psprintf(_("Limits of API \"%s\" are: %s."), api->name,
+					buf.data);
 }
 
 ApigouvLimit *
@@ -149,11 +148,11 @@ apigouv_limit_parse(const ApigouvApi *api, const char *text)
 			raise_bad_item("limits", name, list_limits(api));
 		if (value == NULL || !read_rate(value, &limits[i]))
 			raise_bad_item("limits", text,
-						   psprintf("Give limits such as %s=250/60s, with up to %d requests and one day; the units are s and ms.",
+						   psprintf(_("Give limits such as %s=250/60s, with up to %d requests and one day; the units are s and ms."),
 									name, MAX_LIMIT_REQUESTS));
 		if (bms_is_member(i, given))
 			raise_bad_item("limits", text,
-						   psprintf("Limit \"%s\" is given twice.", name));
+						   psprintf(_("Limit \"%s\" is given twice."), name));
 		given = bms_add_member(given, i);
 	}
 	return limits;
@@ -180,10 +179,10 @@ share_of(const char *text, const char *role)
 		if (*name == '\0' || value == NULL || end == value ||
 			strcmp(end, "%") != 0 || percent < 1 || percent > 100)
 			raise_bad_item("role_limits", text,
-						   "Give shares of roles such as batch=60%, each from 1% to 100%.");
+						   _("Give shares of roles such as batch=60%, each from 1% to 100%."));
 		if (role == NULL && list_member(roles, makeString(name)))
 			raise_bad_item("role_limits", text,
-						   psprintf("Role \"%s\" is given twice.", name));
+						   psprintf(_("Role \"%s\" is given twice."), name));
 		roles = lappend(roles, makeString(name));
 		if (role != NULL && strcmp(name, role) == 0)
 			share = (int) percent;
@@ -338,15 +337,14 @@ apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 char *
 apigouv_limit_window(int requests, int64 window_ms)
 {
-	char	   *rate = psprintf(ngettext("%d request", "%d requests",
-										 (unsigned long) requests), requests);
+	char	   *rate = psprintf("%d request%s", requests,
+								requests == 1 ? "" : "s");
 	char	   *window = window_ms % 1000 != 0
 	? psprintf("%lld ms", (long long) window_ms)
-	: psprintf(ngettext("%lld second", "%lld seconds",
-						(unsigned long) (window_ms / 1000)),
-			   (long long) (window_ms / 1000));
+	: psprintf("%lld second%s", (long long) (window_ms / 1000),
+			   window_ms == 1000 ? "" : "s");
 
-	return psprintf(_("%s per %s"), rate, window);
+	return psprintf("%s per %s", rate, window);
 }
 
 double

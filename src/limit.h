@@ -34,7 +34,7 @@ extern void apigouv_limit_find(const ApigouvOptions *options, Oid userid,
 extern int	apigouv_limit_rate(const ApigouvOptions *options, Oid userid,
 							   int limit);
 
-/* "250 requests per 60 seconds", palloc'd. */
+/* "250 requests per 60 seconds", for EXPLAIN: in no other language; palloc'd. */
 extern char *apigouv_limit_window(int requests, int64 window_ms);
 
 /*

@@ -201,12 +201,12 @@ check_url(const OptionRow *row, const char *value)
 	check_no_password(row, value);
 	if (!apigouv_http_check_url(value, &is_http, &loopback, &why))
 		raise_bad_value(row, value,
-						psprintf("Give a URL such as https://host/path: %s.", why));
+						psprintf(_("Give a URL such as https://host/path: %s."), why));
 	if (row->offset == IN_OPTIONS(base_url) && strchr(value, '?') != NULL)
-		raise_bad_value(row, value, "Paths are appended to it: it cannot have a query string.");
+		raise_bad_value(row, value, _("Paths are appended to it: it cannot have a query string."));
 	if (is_http && !loopback)
 		raise_bad_value(row, value,
-						"The scheme must be https; http is accepted for a loopback address only.");
+						_("The scheme must be https; http is accepted for a loopback address only."));
 }
 
 /*
@@ -241,7 +241,7 @@ read_networks(const char *list, ApigouvEgress *egress)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid address in option \"private_addresses\": \"%s\"",
 						pnstrdup(at, len)),
-				 errdetail("%s.", why),
+				 errdetail("%s.", _(why)),
 				 errhint("Give at most %d addresses or networks, such as 10.1.2.0/24, fd12:3456:789a::/48.",
 						 APIGOUV_MAX_NETWORKS)));
 }
@@ -276,8 +276,9 @@ read_number(const OptionRow *row, const char *value)
 		number < row->min || number > row->max ||
 		(row->kind == KIND_INTEGER && number != rint(number)))
 		raise_bad_value(row, value,
-						psprintf("Give %s between %d and %d.",
-								 row->kind == KIND_INTEGER ? "an integer" : "a number",
+						psprintf(row->kind == KIND_INTEGER
+								 ? _("Give an integer between %d and %d.")
+								 : _("Give a number between %d and %d."),
 								 row->min, row->max));
 	return number;
 }
@@ -303,7 +304,7 @@ check_value(const OptionRow *row, const char *value)
 		case KIND_PROXY:
 			check_no_password(row, value);
 			if (!apigouv_http_check_proxy(value))
-				raise_bad_value(row, value, "Give the address of a proxy, such as http://host:port.");
+				raise_bad_value(row, value, _("Give the address of a proxy, such as http://host:port."));
 			break;
 		case KIND_NETWORKS:
 			read_networks(value, &egress);
@@ -311,7 +312,7 @@ check_value(const OptionRow *row, const char *value)
 		case KIND_SIRET:
 			if (!apigouv_check_siret(value))
 				raise_bad_value(row, value,
-								"Give the SIRET of an administration: 14 digits whose checksum is right.");
+								_("Give the SIRET of an administration: 14 digits whose checksum is right."));
 			break;
 		case KIND_INTEGER:
 		case KIND_NUMBER:
@@ -319,14 +320,14 @@ check_value(const OptionRow *row, const char *value)
 			break;
 		case KIND_BOOLEAN:
 			if (!parse_bool(value, &flag))
-				raise_bad_value(row, value, "Give true or false.");
+				raise_bad_value(row, value, _("Give true or false."));
 			break;
 		case KIND_SECRET:
 			check_secret(row, value);
 			break;
 		case KIND_FILE:
 			if (!is_absolute_path(value))
-				raise_bad_value(row, value, "Give the absolute path of a file of the server.");
+				raise_bad_value(row, value, _("Give the absolute path of a file of the server."));
 			break;
 	}
 }

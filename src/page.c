@@ -242,8 +242,9 @@ raise_incomplete(const ApigouvScanState *state, ApigouvTask *task,
 	apigouv_page_forget(task);
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-			 errmsg("foreign server \"%s\" announced " INT64_FORMAT " rows and sent " INT64_FORMAT,
-					state->options->server_name, total, rows),
+			 errmsg("foreign server \"%s\" announced %lld rows and sent %lld",
+					state->options->server_name, (long long) total,
+					(long long) rows),
 			 errhint("Run the query again.")));
 }
 

@@ -22,6 +22,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "messages.h"
 #include "pivot.h"
 #include "redact.h"
 #include "texthash.h"
@@ -137,7 +138,7 @@ apigouv_pivot_add(ApigouvPivot *pivot, const ApigouvRow *row)
 	bool		found;
 
 	if (!has_text(name) || name->len == 0)
-		return pstrdup("an element has no name to tell it from others");
+		return pstrdup(_("an element has no name to tell it from others"));
 	old = MemoryContextSwitchTo(pivot->cxt);
 	initStringInfo(&key);
 	for (int i = 0; i < reader->route->pivot.nby; i++)
@@ -152,7 +153,7 @@ apigouv_pivot_add(ApigouvPivot *pivot, const ApigouvRow *row)
 	MemoryContextSwitchTo(old);
 	if (!found)
 		return NULL;
-	return psprintf("two elements of one row are named \"%s\"",
+	return psprintf(_("two elements of one row are named \"%s\""),
 					apigouv_clean_text(member->name, strlen(member->name),
 									   SHOWN_BYTES));
 }

@@ -369,6 +369,42 @@ as_sentence(const char *text)
 	return copy;
 }
 
+/* A limit's requests and window, in the user's language: palloc'd. */
+static char *
+window_text(const ApigouvQuotaRefusal *quota)
+{
+	char	   *rate = psprintf(ngettext("%d request", "%d requests",
+										 (unsigned long) quota->requests),
+								quota->requests);
+	int			seconds = quota->window_ms / 1000;
+	char	   *window = quota->window_ms % 1000 != 0
+	? psprintf("%d ms", quota->window_ms)
+	: psprintf(ngettext("%d second", "%d seconds", (unsigned long) seconds),
+			   seconds);
+
+	/* translator: a number of requests per a duration */
+	return psprintf(_("%s per %s"), rate, window);
+}
+
+/*
+ * DETAIL: which limit has no slot.  seconds: until one can be expected;
+ * retry_at: when that is.
+ */
+static int
+detail_quota(const ApigouvQuotaRefusal *quota, int seconds,
+			 const char *retry_at)
+{
+	if (quota->role[0] != '\0')
+		return errdetail_plural("Limit \"%s\" of role \"%s\" is %s; %d second remains, retry_at=%s.",
+								"Limit \"%s\" of role \"%s\" is %s; %d seconds remain, retry_at=%s.",
+								seconds, quota->limit, quota->role,
+								window_text(quota), seconds, retry_at);
+	return errdetail_plural("Limit \"%s\" is %s; %d second remains, retry_at=%s.",
+							"Limit \"%s\" is %s; %d seconds remain, retry_at=%s.",
+							seconds, quota->limit, window_text(quota), seconds,
+							retry_at);
+}
+
 /*
  * raise_refused_here
  *		Raise the error of a request that was not let go, because of where it
@@ -421,14 +457,7 @@ raise_refused_here(const ApigouvOptions *options,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("could not send a request to foreign server \"%s\": request quota is exhausted",
 					options->server_name),
-			 errdetail_plural("Limit \"%s\"%s%s%s is %s; %d second remains, retry_at=%s.",
-							  "Limit \"%s\"%s%s%s is %s; %d seconds remain, retry_at=%s.",
-							  seconds, quota->limit,
-							  quota->role[0] ? " of role \"" : "",
-							  quota->role, quota->role[0] ? "\"" : "",
-							  apigouv_limit_window(quota->requests,
-												   quota->window_ms),
-							  seconds, retry_at),
+			 detail_quota(quota, seconds, retry_at),
 			 errhint("Run the query again later, or raise server option \"quota_wait_ms\".")));
 }
 
@@ -542,33 +571,48 @@ engine_hint(const ApigouvOptions *options, const ApigouvRoute *route,
 	{
 		case APIGOUV_REPLY_TOKEN:
 			if (route->auth == APIGOUV_ROUTE_AUTH_SESSION)
-				return pstrdup("Such a token lives for about a minute: set \"apigouv_fdw.france_connect_token\" to a fresh one in the transaction that asks.");
+				return pstrdup(_("Such a token lives for about a minute: set \"apigouv_fdw.france_connect_token\" to a fresh one in the transaction that asks."));
 			if (route->auth == APIGOUV_ROUTE_AUTH_NONE)
 				return NULL;
-			return psprintf("Check the user mapping of role \"%s\" on foreign server \"%s\".",
+			return psprintf(_("Check the user mapping of role \"%s\" on foreign server \"%s\"."),
 							role ? role : "?", options->server_name);
 		case APIGOUV_REPLY_REFUSED:
 			if (route->auth == APIGOUV_ROUTE_AUTH_SESSION)
-				return pstrdup("The FranceConnect token lacks a right that this route needs.");
+				return pstrdup(_("The FranceConnect token lacks a right that this route needs."));
 			if (route->auth == APIGOUV_ROUTE_AUTH_NONE)
 				return NULL;
 			if (route->nscopes == 0)
-				return psprintf("The token in the user mapping of role \"%s\" on foreign server \"%s\" lacks a right.",
+				return psprintf(_("The token in the user mapping of role \"%s\" on foreign server \"%s\" lacks a right."),
 								role ? role : "?", options->server_name);
-			return psprintf("The token in the user mapping of role \"%s\" on foreign server \"%s\" needs one of the scopes %s.",
+			return psprintf(_("The token in the user mapping of role \"%s\" on foreign server \"%s\" needs one of the scopes %s."),
 							role ? role : "?", options->server_name,
 							apigouv_reply_scopes(route));
 		case APIGOUV_REPLY_QUOTA:
 		case APIGOUV_REPLY_UNAVAILABLE:
 			wait_s = asked_wait_s(transfer, judgement);
-			if (wait_s == 1)
-				return pstrdup("Run the query again in 1 second.");
-			if (wait_s > 1)
-				return psprintf("Run the query again in %d seconds.", wait_s);
-			return pstrdup("Run the query again later.");
+			if (wait_s > 0)
+				return psprintf(ngettext("Run the query again in %d second.",
+										 "Run the query again in %d seconds.",
+										 (unsigned long) wait_s), wait_s);
+			return pstrdup(_("Run the query again later."));
 		default:
 			return NULL;
 	}
+}
+
+/*
+ * apigouv_reply_rule_hint
+ *		What the definition advises about a reply; NULL if nothing.
+ *
+ * The catalog holds the hints of the definitions that are installed.
+ */
+const char *
+apigouv_reply_rule_hint(const ApigouvJudgement *judgement)
+{
+	const char *hint = judgement->rule ? judgement->rule->hint : NULL;
+
+	/* the translation of an empty text is the head of the catalog */
+	return hint != NULL && *hint != '\0' ? _(hint) : NULL;
 }
 
 /* What to do about an error: the engine's advice, then the definition's. */
@@ -578,7 +622,7 @@ hint_of(const ApigouvOptions *options, const ApigouvRoute *route, Oid userid,
 {
 	char	   *engine = engine_hint(options, route, userid, transfer,
 									 judgement);
-	const char *rule = judgement->rule ? judgement->rule->hint : NULL;
+	const char *rule = apigouv_reply_rule_hint(judgement);
 
 	if (rule == NULL)
 		return engine;

@@ -32,6 +32,7 @@ extern bool apigouv_reply_wants_retry(const ApigouvApi *api,
 									  const ApigouvRoute *route, int retries,
 									  const ApigouvTransfer *transfer,
 									  int *delay_ms);
+extern const char *apigouv_reply_rule_hint(const ApigouvJudgement *judgement);
 extern char *apigouv_reply_scopes(const ApigouvRoute *route);
 extern char *apigouv_reply_request_id(const ApigouvTransfer *transfer);
 extern char *apigouv_reply_describe(const ApigouvTransfer *transfer,

@@ -42,7 +42,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_TWICE		"member on the way to the rows occurs twice"
+#define ROWS_TWICE		gettext_noop("member on the way to the rows occurs twice")
 
 struct ApigouvProjection
 {
@@ -153,7 +153,7 @@ apigouv_projection_create(const char *rows_path,
 	size_t		len = strlen(rows_path);
 	char	   *path = malloc(len + 1);
 
-	*error = "out of memory";
+	*error = gettext_noop("out of memory");
 	if (projection != NULL && path != NULL)
 	{
 		memcpy(path, rows_path, len + 1);

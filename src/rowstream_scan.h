@@ -17,6 +17,7 @@
 #ifndef APIGOUV_ROWSTREAM_SCAN_H
 #define APIGOUV_ROWSTREAM_SCAN_H
 
+#include "messages.h"
 #include "rowstream.h"
 
 #include <stdint.h>
@@ -33,19 +34,19 @@
 
 #define MAX_DEPTH		512		/* containers open at a time */
 
-#define ENDS_EARLY		"document ends too early"
-#define EMPTY_DOCUMENT	"document is empty"
-#define BYTE_ORDER_MARK	"document starts with a byte order mark"
-#define TEXT_AFTER		"text after the end of the document"
-#define NOT_A_LIST		"rows are not a list"
-#define UNEXPECTED		"unexpected character"
-#define TOO_DEEP		"nested too deeply"
-#define CONTROL_CHAR	"control character in a string"
-#define WRONG_ESCAPE	"malformed escape in a string"
-#define WRONG_NUMBER	"malformed number"
-#define WRONG_UTF8		"malformed UTF-8 in a string"
-#define WRONG_PAIR		"half of a surrogate pair in a string"
-#define WRONG_NUL		"\\u0000 in a string"
+#define ENDS_EARLY		gettext_noop("document ends too early")
+#define EMPTY_DOCUMENT	gettext_noop("document is empty")
+#define BYTE_ORDER_MARK	gettext_noop("document starts with a byte order mark")
+#define TEXT_AFTER		gettext_noop("text after the end of the document")
+#define NOT_A_LIST		gettext_noop("rows are not a list")
+#define UNEXPECTED		gettext_noop("unexpected character")
+#define TOO_DEEP		gettext_noop("nested too deeply")
+#define CONTROL_CHAR	gettext_noop("control character in a string")
+#define WRONG_ESCAPE	gettext_noop("malformed escape in a string")
+#define WRONG_NUMBER	gettext_noop("malformed number")
+#define WRONG_UTF8		gettext_noop("malformed UTF-8 in a string")
+#define WRONG_PAIR		gettext_noop("half of a surrogate pair in a string")
+#define WRONG_NUL		gettext_noop("\\u0000 in a string")
 
 /* Bytes to read.  Lives for one call. */
 typedef struct Scan

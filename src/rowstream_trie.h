@@ -100,13 +100,14 @@ check_path(const char *path)
 	for (p = path; *p != '\0'; p++)
 	{
 		if (*p == '[' || *p == ']')
-			return "brackets may only end the path of the rows";
+			return gettext_noop("brackets may only end the path of the rows");
 		if (*p == '.')
 			steps++;
 		if (*p == '.' && (p == path || p[1] == '.' || p[1] == '\0'))
-			return "path has an empty name";
+			return gettext_noop("path has an empty name");
 	}
-	return steps > MAX_STEPS ? "path has too many names" : NULL;
+	return steps > MAX_STEPS
+		? gettext_noop("path has too many names") : NULL;
 }
 
 /* The child of a node with that name, made if there is none. */
@@ -211,7 +212,7 @@ trie_build(Trie *trie, int n, const char *const *paths, const char *last)
 	trie->next_slot = malloc(((size_t) n + 1) * sizeof(int));
 	if (trie->names == NULL || trie->nodes == NULL ||
 		trie->children == NULL || trie->next_slot == NULL)
-		return "out of memory";
+		return gettext_noop("out of memory");
 	trie->nodes[0].first_child = trie->nodes[0].first_slot = -1;
 	trie->nodes[0].next = -1;
 	trie->nnodes = 1;

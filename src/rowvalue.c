@@ -19,7 +19,7 @@
 
 #include <string.h>
 
-#define BARE_QUOTE		"quote inside a string"
+#define BARE_QUOTE		gettext_noop("quote inside a string")
 
 /*
  * apigouv_value_check

@@ -258,10 +258,10 @@ apigouvIterateForeignScan(ForeignScanState *node)
 		return apigouv_total_next(node);
 	if (!state->begun)
 	{
-		if (apigouv_probe_is_empty(state))
-			return ExecClearTuple(slot);
 		bool		is_first = state->progress == NULL;
 
+		if (apigouv_probe_is_empty(state))
+			return ExecClearTuple(slot);
 		apigouv_ask_begin(state);
 		if (!apigouv_ahead_take(state))
 		{

@@ -254,12 +254,12 @@ make_nesting(ApigouvReader *reader, const ApigouvTable *table,
 							   as_array(all), levels, list_length(envelope),
 							   as_array(envelope), &error);
 	if (reader->nesting == NULL && strcmp(error, "out of memory") == 0)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s", error)));
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	if (reader->nesting == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("invalid API definition of table \"%s\": route \"%s\": %s",
-						table->name, reader->route->name, error)));
+						table->name, reader->route->name, _(error))));
 	for (int i = 0; i < table->ncolumns; i++)
 		place_source(&reader->columns[i], starts);
 }

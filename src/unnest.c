@@ -33,10 +33,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOO_MANY_LISTS	"path of the rows names too many lists"
-#define NO_LIST_NAME	"list inside a list needs a name"
-#define NO_LIST_END		"path of the rows goes on after its last list"
-#define NOT_AN_OBJECT	"element that holds a list of rows is not an object"
+#define TOO_MANY_LISTS	gettext_noop("path of the rows names too many lists")
+#define NO_LIST_NAME	gettext_noop("list inside a list needs a name")
+#define NO_LIST_END		gettext_noop("path of the rows goes on after its last list")
+#define NOT_AN_OBJECT	gettext_noop("element that holds a list of rows is not an object")
 
 /* The elements of one list. */
 typedef struct Level
@@ -150,7 +150,7 @@ make_level(Level *level, const char *rows, const char *inner,
 	const char **all;
 	char	   *names;
 	char	   *name;
-	const char *error = "out of memory";
+	const char *error = gettext_noop("out of memory");
 	size_t		i;
 
 	for (i = 0; i < len; i++)
@@ -202,7 +202,7 @@ apigouv_nesting_create(const char *rows_path,
 	const char *parts[APIGOUV_MAX_LISTS];
 	int			i;
 
-	*error = "out of memory";
+	*error = gettext_noop("out of memory");
 	if (nesting != NULL && path != NULL)
 	{
 		*error = nlists > APIGOUV_MAX_LISTS ? TOO_MANY_LISTS : NULL;
@@ -218,7 +218,7 @@ apigouv_nesting_create(const char *rows_path,
 		int			level = row_levels != NULL ? row_levels[i] : 0;
 
 		if (level < 0 || level >= nesting->nlevels)
-			*error = "value of a level that there is not";
+			*error = gettext_noop("value of a level that there is not");
 		else if (nesting->levels[level].nwanted++ == 0)
 			nesting->levels[level].first = i;
 	}

@@ -15,6 +15,7 @@
 #include "attempt.h"
 #include "http.h"
 #include "lib/stringinfo.h"
+#include "messages.h"
 
 bool
 apigouv_url_has_control(const char *text)
@@ -183,14 +184,14 @@ apigouv_http_check_url(const char *url, bool *is_http, bool *loopback,
 				 errmsg("out of memory")));
 	if (apigouv_url_has_control(url) || !split ||
 		!has_authority(url, parts.scheme))
-		*why = "it is not an absolute URL";
+		*why = _("it is not an absolute URL");
 	else if (strcmp(parts.scheme, "http") != 0 &&
 			 strcmp(parts.scheme, "https") != 0)
-		*why = "its scheme is neither http nor https";
+		*why = _("its scheme is neither http nor https");
 	else if (parts.has_user)
-		*why = "it holds a user name or a password";
+		*why = _("it holds a user name or a password");
 	else if (strchr(url, '#') != NULL)
-		*why = "it has a fragment";
+		*why = _("it has a fragment");
 	else
 	{
 		*is_http = strcmp(parts.scheme, "http") == 0;

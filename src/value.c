@@ -70,7 +70,7 @@ raise_bad_json(const char *why)
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_REPLY),
 			 errmsg("response holds a value that is not valid JSON: %s",
-					why)));
+					_(why))));
 }
 
 static void

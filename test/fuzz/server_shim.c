@@ -437,6 +437,15 @@ errcode_for_file_access(void)
 		va_end(args); \
 	} while (0)
 
+/* The catalog of messages: there is none here (apigouv_fdw.c has it). */
+extern const char *apigouv_textdomain(void);
+
+const char *
+apigouv_textdomain(void)
+{
+	return "apigouv_fdw";
+}
+
 int
 errmsg(const char *fmt,...)
 {

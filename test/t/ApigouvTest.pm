@@ -721,13 +721,14 @@ sub parsed
 
 	for my $line (split /\n/, $result{err})
 	{
-		if ($line =~ /^(ERROR|FATAL|PANIC):\s+([0-9A-Z]{5}): (.*)/)
+		# severities are in the language of lc_messages, the other words in psql's
+		if ($line =~ /^(ERROR|ERREUR|FATAL|PANIC):\s+([0-9A-Z]{5}): (.*)/)
 		{
 			last if defined $result{sqlstate};
 			@result{qw(sqlstate message)} = ($2, $3);
 			$part = 'message';
 		}
-		elsif ($line =~ /^(WARNING|NOTICE|INFO|LOG|DEBUG):\s+(?:[0-9A-Z]{5}: )?(.*)/)
+		elsif ($line =~ /^(WARNING|ATTENTION|NOTICE|INFO|LOG|DEBUG):\s+(?:[0-9A-Z]{5}: )?(.*)/)
 		{
 			push @{ $result{notices} }, $2;
 			$part = undef;
