@@ -54,7 +54,7 @@ sub says
 	my $other = $english->query($sql);
 	my @french = grep {
 		defined $other->{$_}
-		  && ($other->{$_} =~ /[«»\xa0]/ || $other->{$_} eq $result->{$_}
+		  && ($other->{$_} =~ /[«»\xa0]/ || $other->{$_} eq ($result->{$_} // '')
 			|| $other->{$_} =~ /\b(?:n'a pas|la|le|du|une?|option de serveur)\b/)
 	} qw(message detail hint);
 	# what an API says is French in any language
