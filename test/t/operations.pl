@@ -114,7 +114,8 @@ stub_reset();
 faults({ api => 'marche_inclusion', action => 'stall' });
 my $client = ApigouvTest::helper_process('psql', '-X', '-d', $node->connstr('postgres'), '-c', $lookup);
 wait_for_requests(1);
-my $backends = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(\*) FROM marche\_inclusion%' AND state = 'active'";
+my $backends = 'SELECT count(*) FROM pg_stat_activity'
+  . " WHERE query LIKE 'SELECT count(\*) FROM marche\_inclusion%' AND state = 'active'";
 is($session->value($backends), '1', 'a query waits for the API');
 kill 'KILL', $client;
 ApigouvTest::end_helper($client);
@@ -134,12 +135,25 @@ my $key = '/pg_stat_tmp/apigouv_fdw/key';
 ok(!-e $standby->data_dir . $key, 'a base backup leaves out the key of hashes');
 mkdir $standby->data_dir . '/pg_stat_tmp/apigouv_fdw', 0700;
 system('cp', '-p', $node->data_dir . $key, $standby->data_dir . $key) == 0 or die 'cp';
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 0');
 $standby->start;
 my $reader = session($standby);
 is($reader->value('SELECT pg_is_in_recovery()'), 't', 'a standby');
 is($reader->value($student), $hash, 'with the primary\'s key, its hashes are the same');
 run_sql($reader, 'SELECT apigouv_quota_forget()');
 is($reader->value($vigilance), '000003012', 'it asks');
+
+# A query that waits for an API does not hold back what comes from the primary.
+run_sql($session, 'CREATE TABLE lignes AS SELECT 1 AS n');
+$node->wait_for_catchup($standby, 'replay');
+faults({ api => 'marche_inclusion', action => 'stall' });
+$reader->start($lookup);
+wait_for_requests(1, api => 'marche_inclusion');
+run_sql($session, 'DELETE FROM lignes', 'VACUUM lignes');
+is($reader->finish->{sqlstate}, '40001', 'a query that waits gives way to the primary\'s changes');
+$node->wait_for_catchup($standby, 'replay');
+stub_reset();
+
 my $ledger = (stat $standby->data_dir . '/pg_stat/apigouv_fdw.ledger')[1];
 $standby->promote;
 is($reader->value('SELECT pg_is_in_recovery()'), 'f', 'promoted');
