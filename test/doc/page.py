@@ -1,7 +1,8 @@
 """What a page of the documents is made of: its examples with the marks above them, headings, links.
 
 A fenced block in a language is an example; the block without a language that follows it at once, with nothing but an
-empty line between, is its output. Marks are comments of Markdown, each alone on its line before an example:
+empty line between, is its output. Without a language, or in one that nothing here can run, it says that it is not run.
+Marks are comments of Markdown, each alone on its line before an example:
 
     <!-- run by FILE -->             FILE runs this example and those that follow ("run by test/doc/examples" ends that)
     <!-- not run: WHY -->            nobody runs the next example
@@ -70,13 +71,13 @@ def examples(page, text=None):
             else:
                 raise ValueError(f"{page}:{line}: no such mark: {name}")
         end = match.end()
-        if not match["language"] and "no example" not in marks:
+        if not match["language"] and not {"no example", "not run"} & set(marks):
             if not found or found[-1].shown is not None or between.strip() or found[-1].language not in ("sql", "sh"):
                 raise ValueError(f"{page}:{line}: neither an example nor the output of one")
             found[-1].shown = textwrap.dedent(match["text"])
             continue
-        if match["language"]:
-            if match["language"] not in LANGUAGES:
+        if "no example" not in marks:
+            if match["language"] not in LANGUAGES and "not run" not in marks:
                 raise ValueError(f"{page}:{line}: language {match['language']}")
             example = Example(page, line, match)
             example.marks, example.runner = marks, runner
