@@ -347,6 +347,21 @@ apigouv_limit_window(int requests, int64 window_ms)
 	return psprintf("%s per %s", rate, window);
 }
 
+char *
+apigouv_limit_words(int requests, int64 window_ms)
+{
+	char	   *rate = psprintf(ngettext("%d request", "%d requests",
+										 (unsigned long) requests), requests);
+	char	   *window = window_ms % 1000 != 0
+	? psprintf("%lld ms", (long long) window_ms)
+	: psprintf(ngettext("%lld second", "%lld seconds",
+						(unsigned long) (window_ms / 1000)),
+			   (long long) (window_ms / 1000));
+
+	/* translator: a number of requests per a duration */
+	return psprintf(_("%s per %s"), rate, window);
+}
+
 double
 apigouv_limit_least_ms(const ApigouvQuotaLimits *limits, double n)
 {

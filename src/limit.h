@@ -37,6 +37,9 @@ extern int	apigouv_limit_rate(const ApigouvOptions *options, Oid userid,
 /* "250 requests per 60 seconds", for EXPLAIN: in no other language; palloc'd. */
 extern char *apigouv_limit_window(int requests, int64 window_ms);
 
+/* The same in the user's language, for a message. */
+extern char *apigouv_limit_words(int requests, int64 window_ms);
+
 /*
  * The least time that limits impose on n requests when nothing was sent yet,
  * in ms.

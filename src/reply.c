@@ -369,23 +369,6 @@ as_sentence(const char *text)
 	return copy;
 }
 
-/* A limit's requests and window, in the user's language: palloc'd. */
-static char *
-window_text(const ApigouvQuotaRefusal *quota)
-{
-	char	   *rate = psprintf(ngettext("%d request", "%d requests",
-										 (unsigned long) quota->requests),
-								quota->requests);
-	int			seconds = quota->window_ms / 1000;
-	char	   *window = quota->window_ms % 1000 != 0
-	? psprintf("%d ms", quota->window_ms)
-	: psprintf(ngettext("%d second", "%d seconds", (unsigned long) seconds),
-			   seconds);
-
-	/* translator: a number of requests per a duration */
-	return psprintf(_("%s per %s"), rate, window);
-}
-
 /*
  * DETAIL: which limit has no slot.  seconds: until one can be expected;
  * retry_at: when that is.
@@ -394,15 +377,16 @@ static int
 detail_quota(const ApigouvQuotaRefusal *quota, int seconds,
 			 const char *retry_at)
 {
+	char	   *rate = apigouv_limit_words(quota->requests, quota->window_ms);
+
 	if (quota->role[0] != '\0')
 		return errdetail_plural("Limit \"%s\" of role \"%s\" is %s; %d second remains, retry_at=%s.",
 								"Limit \"%s\" of role \"%s\" is %s; %d seconds remain, retry_at=%s.",
-								seconds, quota->limit, quota->role,
-								window_text(quota), seconds, retry_at);
+								seconds, quota->limit, quota->role, rate,
+								seconds, retry_at);
 	return errdetail_plural("Limit \"%s\" is %s; %d second remains, retry_at=%s.",
 							"Limit \"%s\" is %s; %d seconds remain, retry_at=%s.",
-							seconds, quota->limit, window_text(quota), seconds,
-							retry_at);
+							seconds, quota->limit, rate, seconds, retry_at);
 }
 
 /*

@@ -230,6 +230,16 @@ says($absent, {
 run_sql($english, "ALTER SERVER absent OPTIONS (SET retries '0')");
 says($absent, { sqlstate => 'HV00N', detail => '…, après 1 tentative.' }, 'nobody there, asked once');
 
+run_sql($english, "ALTER USER MAPPING FOR CURRENT_USER SERVER absent OPTIONS (DROP token, ADD token_file '/')");
+says($absent, {
+	sqlstate => 'F0000', requests => 0,
+	message => 'n\'a pas pu lire le fichier de jeton « / » : ce n\'est pas un fichier ordinaire',
+	detail => 'La correspondance d\'utilisateur du rôle « … » sur le serveur distant « absent » le nomme.  Aucun appel '
+	  . 'n\'a été fait.', hint => 'Il doit contenir le jeton seul, …' }, 'a token file that is none');
+like($french->value('SELECT error FROM apigouv_tokens WHERE server = \'absent\''),
+	like_french('n\'a pas pu lire le fichier de jeton : ce n\'est pas un fichier ordinaire'), 'the view of tokens says it too');
+run_sql($english, "ALTER USER MAPPING FOR CURRENT_USER SERVER absent OPTIONS (DROP token_file, ADD token 'x')");
+
 faults({ api => 'marche_inclusion', times => -1, action => 'cut' });
 run_sql($english, "ALTER SERVER marche_inclusion OPTIONS (ADD retries '0')");
 says($structures, {
@@ -274,10 +284,10 @@ run_sql($_, 'RESET apigouv_fdw.on_failure') for $english, $french;
 # the catalog's own rule: none and one are singular
 my ($localedir) = map { s/\s+$//r } qx($ENV{PG_CONFIG} --localedir);
 my $major = int($english->value('SHOW server_version_num') / 10000);
-for my $case ([ 0, '%d seconde' ], [ 1, '%d seconde' ], [ 2, '%d secondes' ])
+for my $case ([ 0, '%d appel' ], [ 1, '%d appel' ], [ 2, '%d appels' ])
 {
 	local %ENV = (%ENV, LC_ALL => 'fr_FR.UTF-8', TEXTDOMAINDIR => $localedir);
-	my $form = qx(ngettext -d apigouv_fdw-$major '%d second' '%d seconds' $case->[0]);
+	my $form = qx(ngettext -d apigouv_fdw-$major '%d request' '%d requests' $case->[0]);
 	is($form, $case->[1], "$case->[0]: its plural");
 }
 
