@@ -14,6 +14,8 @@ use ApigouvQuota;
 use ApigouvTest;
 use Test::More;
 
+plan skip_all => 'this server was built without translations' if qx($ENV{PG_CONFIG} --configure) !~ /enable-nls/;
+
 my $locales = PostgreSQL::Test::Utils::tempdir();
 for my $charmap (qw(UTF-8 ISO-8859-1 ISO-8859-15))
 {
@@ -73,7 +75,8 @@ my @firsts = (
 	[ 'CREATE SERVER s FOREIGN DATA WRAPPER apigouv_fdw',
 		'l\'option « api » est requise pour un serveur distant d\'apigouv_fdw' ],
 	[ 'SELECT count(*) FROM entreprise.entreprise_attestations',
-		'ne peut pas parcourir la table distante « entreprise_attestations » sans valeur pour la colonne clé « siret »' ],
+		'ne peut pas parcourir la table distante « entreprise_attestations » sans valeur pour la colonne clé '
+		  . '« siret »' ],
 	[ "SELECT apigouv_document('marche_inclusion', 'x')",
 		'l\'API « marche_inclusion » du serveur distant « marche_inclusion » n\'a pas de documents' ],
 	[ "LOAD 'apigouv_fdw'; SET apigouv_fdw.recipient = '1'", undef, 'Le destinataire est un SIRET : …' ]);
@@ -137,7 +140,8 @@ says("SET apigouv_fdw.france_connect_token = 'a b'", {
 # Conditions, rights, budgets
 # ===================================================================
 says('SELECT count(*) FROM entreprise.entreprise_attestation_vigilance', {
-	sqlstate => 'HV002', requests => 0, hint => 'Ajoutez une condition comme siret = \'...\', ou une jointure sur « siret ».',
+	sqlstate => 'HV002', requests => 0,
+	hint => 'Ajoutez une condition comme siret = \'...\', ou une jointure sur « siret ».',
 	message => 'ne peut pas parcourir la table distante « entreprise_attestation_vigilance » sans valeur pour la '
 	  . 'colonne clé « siret »' }, 'a key that is missing');
 for my $session ($english, $french)
@@ -168,7 +172,8 @@ says(vigilance(2), {
 	'too many requests');
 run_sql($_, 'RESET apigouv_fdw.max_requests_per_query') for $english, $french;
 says("SELECT apigouv_document('entreprise', 'https://example.org/lien')", {
-	sqlstate => '42501', requests => 0, message => 'le lien ne mène pas à un document du serveur distant « entreprise »',
+	sqlstate => '42501', requests => 0,
+	message => 'le lien ne mène pas à un document du serveur distant « entreprise »',
 	detail => 'Aucun appel n\'y a été fait.', hint => 'Les documents de l\'API « entreprise » viennent de : …' },
 	'a link to somewhere else');
 
@@ -190,7 +195,8 @@ says($msa, {
 	hint => "Le jeton de la $of_mapping doit avoir l'un des scopes …" }, 'a scope that is missing');
 give_entreprise(500, envelope('00500', 'Erreur interne'));
 says($msa, {
-	sqlstate => 'HV00M', message => 'le serveur distant « entreprise » a répondu par le statut HTTP 500' }, 'a failure');
+	sqlstate => 'HV00M', message => 'le serveur distant « entreprise » a répondu par le statut HTTP 500' },
+	'a failure');
 run_sql($english, "ALTER SERVER entreprise OPTIONS (ADD retries '0')");
 for my $seconds (1, 2, 90)
 {
@@ -212,7 +218,8 @@ faults({
 	api => 'marche_inclusion', times => -1, status => 200, body => [ { id => 'sept', siret => $siret } ] });
 says("SELECT id FROM marche_inclusion.structures WHERE siret = '$siret'", {
 	sqlstate => '22P02',
-	context => 'colonne « id » de la table distante « structures », chemin JSON « id »…' }, 'a value that does not fit');
+	context => 'colonne « id » de la table distante « structures », chemin JSON « id »…' },
+	'a value that does not fit');
 faults();
 
 # ===================================================================
@@ -237,13 +244,15 @@ says($absent, {
 	detail => 'La correspondance d\'utilisateur du rôle « … » sur le serveur distant « absent » le nomme.  Aucun appel '
 	  . 'n\'a été fait.', hint => 'Il doit contenir le jeton seul, …' }, 'a token file that is none');
 like($french->value('SELECT error FROM apigouv_tokens WHERE server = \'absent\''),
-	like_french('n\'a pas pu lire le fichier de jeton : ce n\'est pas un fichier ordinaire'), 'the view of tokens says it too');
+	like_french('n\'a pas pu lire le fichier de jeton : ce n\'est pas un fichier ordinaire'),
+	'the view of tokens says it too');
 run_sql($english, "ALTER USER MAPPING FOR CURRENT_USER SERVER absent OPTIONS (DROP token_file, ADD token 'x')");
 
 faults({ api => 'marche_inclusion', times => -1, action => 'cut' });
 run_sql($english, "ALTER SERVER marche_inclusion OPTIONS (ADD retries '0')");
 says($structures, {
-	sqlstate => '08006', message => 'la connexion avec le serveur distant « marche_inclusion » a été perdue ou trop lente',
+	sqlstate => '08006',
+	message => 'la connexion avec le serveur distant « marche_inclusion » a été perdue ou trop lente',
 	detail => 'La connexion avec « 127.0.0.1 », port … a été perdue avant la fin de la réponse, après 1 tentative.' },
 	'a reply that is cut');
 faults();
@@ -256,7 +265,8 @@ says(vigilance(1, 20100), {
 	sqlstate => '53400', requests => 0,
 	message => 'n\'a pas pu faire un appel au serveur distant « entreprise » : le quota d\'appels est épuisé',
 	detail => 'La limite « urssaf » est de 1 appel par 600 secondes ; il reste … secondes, retry_at=….',
-	hint => 'Relancez la requête plus tard, ou augmentez l\'option de serveur « quota_wait_ms ».' }, 'a quota that is spent');
+	hint => 'Relancez la requête plus tard, ou augmentez l\'option de serveur « quota_wait_ms ».' },
+	'a quota that is spent');
 limits($english, undef);
 begin_anew($english);
 faults();
@@ -321,7 +331,8 @@ sub audited
 	my ($session) = @_;
 	audit_begin($node);
 	for my $fault (
-		undef, [ 401, envelope('00101', 'Jeton invalide') ], [ 503, 'x' ], [ 200, '{"data": nul}' ], [ 404, envelope('10003', 'x') ])
+		undef, [ 401, envelope('00101', 'Jeton invalide') ], [ 503, 'x' ], [ 200, '{"data": nul}' ],
+		[ 404, envelope('10003', 'x') ])
 	{
 		faults();
 		give_entreprise(@$fault) if $fault;
@@ -370,7 +381,8 @@ refuses($ascii, $refused, { message => qr/^option "api" is required/ }, 'SQL_ASC
 # ===================================================================
 my $dir = own_definitions($node);
 open(my $file, '>:utf8', "$dir/essai/faute.json") or die "faute.json: $!";
-print $file '{"table": "faute", "comment": "x", "source": "x", "rows": 1, "columns": [{"name": "clé", "type": "text"}], "routes": []}';
+print $file '{"table": "faute", "comment": "x", "source": "x", "rows": 1, "routes": [],'
+  . ' "columns": [{"name": "clé", "type": "text"}]}';
 close $file;
 my $essai = PostgreSQL::Test::Utils::slurp_file("$dir/essai.json");
 $essai =~ s/"tables": \[/"tables": ["faute", /;
