@@ -445,14 +445,18 @@ BEGIN
 					AND l.granted AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))),
 			HINT = 'Let it end; what it has done is committed.';
 	END IF;
+	-- the query of the keys may ask an API, too
+	EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO begun;
+	EXECUTE format('SELECT %I.apigouv_bound_requests($1)', home) USING max_requests;
 	EXECUTE format('SELECT %I.apigouv_refresh_job($1, $2, $3, $4, $5)', home) INTO job
 		USING target, source, keys, path, state;
-	EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO begun;	-- has the library loaded
 	most := current_setting('apigouv_fdw.max_requests_per_query');
 	IF most > 0 THEN
 		batch_size := least(batch_size, most);
 	END IF;
 	IF job IS NULL THEN
+		EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO sent;
+		requests := sent - begun;
 		stopped := 'done';
 		RETURN;
 	END IF;
@@ -474,6 +478,8 @@ BEGIN
 			COMMIT;
 			PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 			"left" := seen - fresh - waiting;
+			EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO sent;
+			requests := sent - begun;
 			IF NOT pg_try_advisory_xact_lock(class, object) THEN
 				stopped := 'other run';
 				EXIT;

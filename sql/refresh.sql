@@ -176,6 +176,16 @@ CALL apigouv_refresh('structures', 'marche_inclusion.structures', 'SELECT siret 
 SELECT :renewed, :unchanged, (SELECT count(*) FROM structures);
 ALTER FOREIGN TABLE marche_inclusion.structures OPTIONS (DROP cache_ttl_s);
 
+-- the keys of a list of another API: its requests are the run's
+CREATE TABLE inscrites (LIKE entreprise.entreprise_siege_social);
+CALL apigouv_refresh('inscrites', 'entreprise.entreprise_siege_social',
+	$$SELECT siren FROM marche_inclusion.structures WHERE siret IN (SELECT siret FROM registre.sirets)$$, max_requests => 0); -- ERROR
+\! $sent > /dev/null
+CALL apigouv_refresh('inscrites', 'entreprise.entreprise_siege_social',
+	$$SELECT siren FROM marche_inclusion.structures WHERE siret = ANY (SELECT siret FROM registre.sirets)$$, max_requests => 5) \gset
+SELECT :seen, :renewed, :requests;
+\! $sent
+
 -- ====================================================================
 -- The search_path is the caller's for the query of the keys, and for nothing else
 -- ====================================================================
