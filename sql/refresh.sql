@@ -186,6 +186,16 @@ CALL apigouv_refresh('inscrites', 'entreprise.entreprise_siege_social',
 SELECT :seen, :renewed, :requests;
 \! $sent
 
+-- an access token is a request, too: without another one, no key is asked, and none has failed
+CREATE TABLE activites (LIKE marche_travail.marche_travail_activites);
+CALL apigouv_refresh('activites', 'marche_travail.marche_travail_activites',
+	$$SELECT unnest('{D1102,F1703}'::text[]) AS code_rome$$, max_requests => 1) \gset
+SELECT :renewed, :failed, :left, :requests, :'stopped';
+CALL apigouv_refresh('activites', 'marche_travail.marche_travail_activites',
+	$$SELECT unnest('{D1102,F1703}'::text[]) AS code_rome$$, max_requests => 2) \gset
+SELECT :renewed, :failed, :left, :requests, :'stopped';
+\! $sent > /dev/null
+
 -- ====================================================================
 -- The search_path is the caller's for the query of the keys, and for nothing else
 -- ====================================================================
