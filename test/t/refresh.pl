@@ -208,27 +208,48 @@ is(told($counts, qw(renewed left requests received stopped)), 'renewed=37 left=2
 # ===================================================================
 # A night in small runs, with faults between
 # ===================================================================
-begin_anew();
-my ($runs, $sent, @left) = (0, 0);
-my @weather = ([], [ { path => '/v4/insee/sirene/*', skip => 2, times => 1, status => 504, body => '' } ], [],
-	[ { path => '/v4/insee/sirene/*', skip => 3, times => -1, status => 401, body => envelope('00103', 'Jeton') } ],
-	[ { path => '/v4/insee/sirene/*', times => -1, status => 503, body => '' } ],
-	[ { path => '/v4/insee/sirene/*', skip => 1, times => 1, action => 'garbage' } ]);
-do
+my @weather = ([], [ { skip => 2, times => 1, status => 504, body => '' } ], [],
+	[ { skip => 3, times => -1, status => 401, body => envelope('00103', 'Jeton') } ],
+	[ { times => -1, status => 503, body => '' } ],
+	[ { skip => 1, times => 1, action => 'garbage' } ],
+	[ { skip => 4, times => 2, action => 'cut' }, { skip => 7, times => 1, status => 200, body => { data => [] } } ],
+	[ { skip => 5, times => -1, status => 429, headers => { 'Retry-After' => '600' }, body => '' } ]);
+
+# Runs of ten requests, each in a session of its own, until no key is due.
+sub night
 {
-	faults(map { +{ api => 'entreprise', %$_ } } @{ $weather[ $runs % @weather ] });
-	$session->quit;
-	$session = session($node);
-	$counts = refresh(60, max_requests => 10, retry_after => "'0'");
-	$sent += $counts->{received};
-	push @left, $counts->{left} + $counts->{failed};
-	cmp_ok($counts->{received}, '<=', 10, 'run ' . ++$runs . ': within its budget');
-} while ($runs < 40 && ($counts->{stopped} ne 'done' || $counts->{failed}));
-is(told($counts, qw(stopped failed left)), 'stopped=done failed=0 left=0', "after $runs runs, all keys are fresh") or diag("left: @left");
-is(rows(), 60, 'a row for each');
-is($control->value('SELECT count(*) FROM registre.sieges GROUP BY siren HAVING count(*) > 1'), '', 'none twice');
-is($control->value('SELECT count(*) FROM registre.sieges_refresh WHERE fetched_at IS NULL OR sqlstate IS NOT NULL'), '0', 'none failed');
-diag("$runs runs, $sent requests for 60 keys");
+	my ($name) = @_;
+	my ($runs, $sent, $rows, $counts) = (0, 0, rows());
+	do
+	{
+		faults(map { +{ api => 'entreprise', path => '/v4/insee/sirene/*', %$_ } } @{ $weather[ $runs % @weather ] });
+		run_sql($control, 'SELECT apigouv_quota_forget()');
+		$session->quit;
+		$session = session($node);
+		$counts = refresh(60, max_requests => 10, retry_after => "'0'");
+		$sent += $counts->{received};
+		cmp_ok($counts->{received}, '<=', 10, "$name, run " . ++$runs . ': within its budget');
+		is($counts->{requests}, $counts->{received}, "$name, run $runs: which it tells");
+		cmp_ok(rows(), '>=', $rows, "$name, run $runs: no row is lost");
+		$rows = rows();
+	} while ($runs < 40 && ($counts->{stopped} ne 'done' || $counts->{failed}));
+	is(told($counts, qw(stopped failed left)), 'stopped=done failed=0 left=0', "$name: after $runs runs, all keys are fresh");
+	is($rows, 60, "$name: a row for each key");
+	is($control->value('SELECT count(*) FROM registre.sieges GROUP BY siren HAVING count(*) > 1'), '', "$name: none twice");
+	is($control->value('SELECT count(*) FROM registre.sieges_refresh WHERE fetched_at IS NULL OR sqlstate IS NOT NULL'), '0', "$name: none failed");
+	diag("$name: $runs runs, $sent requests for 60 keys");
+	return;
+}
+
+begin_anew();
+run_sql($session, "ALTER SERVER entreprise OPTIONS (ADD retries '1')");
+night('the first night');
+run_sql($session, "UPDATE registre.sieges_refresh SET fetched_at = fetched_at - interval '2 days'");
+night('the second night');
+run_sql($session, 'ALTER SERVER entreprise OPTIONS (DROP retries)');
+faults();
+is($session->value("SELECT count(*) FROM (SELECT siren, siret, etat_administratif FROM registre.sieges EXCEPT"
+	. " SELECT siren, siret, etat_administratif FROM $offices WHERE siren IN (SELECT siren FROM registre.tiers)) AS d"), '0', 'what is here is what is there');
 is(told(refresh(60, max_requests => 10), qw(fresh received)), 'fresh=60 received=0', 'the next run asks for nothing');
 
 # ===================================================================
@@ -269,6 +290,22 @@ for my $how (qw(pg_cancel_backend pg_terminate_backend))
 	}
 	is($control->value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), '0', "$how: no lock stays");
 }
+
+# Where replies may be kept, those of the batch that is lost serve the next run.
+begin_anew();
+my @sirets = qw(00000301200010 00000302000013 00000303800015 00000304600018 00000306100017 00000307900019 00000308700012 00000312900012);
+run_sql($session, "ALTER SERVER marche_inclusion OPTIONS (ADD max_concurrency '1')",
+	'CREATE TABLE registre.structures (LIKE marche_inclusion.structures)');
+my $structures = "CALL apigouv_refresh('registre.structures', 'marche_inclusion.structures',"
+  . " 'SELECT unnest(''{" . join(',', @sirets) . "}''::text[]) AS siret')";
+faults({ api => 'marche_inclusion', path => "/api/siae/siret/$sirets[-1]/", times => 1, action => 'stall' });
+ApigouvTest::control('forget', {});
+$session->start($structures);
+wait_for_requests(1, path => qr/$sirets[-1]/);
+$control->query('SELECT pg_cancel_backend(' . $session->pid . ')');
+is($session->finish->{sqlstate}, '57014', 'the last of eight keys, one after the other, is cancelled');
+is(told(counts($session->query($structures)), qw(fresh renewed requests stopped)), 'fresh=0 renewed=8 requests=1 stopped=done',
+	'the next run asks for that one only');
 
 # A session that has waited for the lock has it between two batches.
 begin_anew();
