@@ -615,6 +615,7 @@ set_connection_options(CURL *easy, const ApigouvHttpSettings *settings)
 	/* HTTP/2 where it is offered */
 	SET_OPTION(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_2TLS);
 	SET_OPTION(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET_OPTION(CURLOPT_FRESH_CONNECT, (long) settings->new_connection);
 	SET_OPTION(CURLOPT_CONNECTTIMEOUT_MS, (long) settings->connect_timeout_ms);
 	SET_OPTION(CURLOPT_BUFFERSIZE, (long) APIGOUV_BUFFER_BYTES);
 	SET_OPTION(CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
@@ -634,7 +635,8 @@ set_request_options(CURL *easy, ApigouvTransfer *transfer)
 	SET_OPTION(CURLOPT_ERRORBUFFER, private->curl_error);
 	SET_OPTION(CURLOPT_URL, private->url);
 	SET_OPTION(CURLOPT_PIPEWAIT,
-			   (long) apigouv_origin_may_share(private->url));
+			   (long) (apigouv_origin_may_share(private->url) &&
+					   !private->settings.new_connection));
 	SET_OPTION(CURLOPT_PATH_AS_IS, 1L);
 	SET_OPTION(CURLOPT_REQUEST_TARGET, private->target);
 	SET_OPTION(CURLOPT_USERAGENT, "apigouv_fdw/" APIGOUV_VERSION);

@@ -99,6 +99,7 @@ describe_tls(const ApigouvTransferPrivate *private, const char *peer,
 }
 
 /* What OpenSSL says of a certificate; other libraries have other numbers. */
+#define VERIFY_NOT_SAID			1	/* it is right: the name is not */
 #define VERIFY_NOT_YET_VALID	9
 #define VERIFY_HAS_EXPIRED		10
 #define VERIFY_SELF_SIGNED		18
@@ -116,7 +117,8 @@ cause_of_certificate(const ApigouvTransferPrivate *private)
 		return APIGOUV_CAUSE_EXPIRED;
 	if (verified >= VERIFY_SELF_SIGNED && verified <= VERIFY_LAST_OF_CHAIN)
 		return APIGOUV_CAUSE_AUTHORITY;
-	return verified == 0 ? APIGOUV_CAUSE_OTHER_HOST : APIGOUV_CAUSE_UNKNOWN;
+	return verified <= VERIFY_NOT_SAID ? APIGOUV_CAUSE_OTHER_HOST
+		: APIGOUV_CAUSE_UNKNOWN;
 }
 
 /* Why there was no connection, as far as that is known. */

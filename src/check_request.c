@@ -82,9 +82,29 @@ build(const ApigouvOptions *options, const ApigouvTable *table,
 	apigouv_request_build(options, &call, built);
 }
 
-/* Queue the request, counted against its limits. */
+/* What the retry hook must know, until the transfer has ended. */
+typedef struct RetryRule
+{
+	const ApigouvApi *api;
+	const ApigouvRoute *route;
+} RetryRule;
+
+/* Retry hook: never again; but a refusal closes its limit for everybody. */
+static bool
+never_again(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
+{
+	const RetryRule *rule = arg;
+
+	return apigouv_reply_wants_retry(rule->api, rule->route, 0, transfer,
+									 delay_ms);
+}
+
+/*
+ * Queue the request, counted against its limits.  rule: lives as long as the
+ * transfer.
+ */
 static ApigouvTransfer *
-start(ApigouvCheckup * checkup, const ApigouvBuilt *built)
+start(ApigouvCheckup * checkup, const ApigouvBuilt *built, RetryRule *rule)
 {
 	const ApigouvOptions *options = checkup->options;
 	const ApigouvApi *api = options->api;
@@ -121,7 +141,7 @@ start(ApigouvCheckup * checkup, const ApigouvBuilt *built)
 	apigouv_option_http(options, checkup->userid, &settings);
 	settings.response_max_bytes = Min(settings.response_max_bytes,
 									  MAX_REPLY_BYTES);
-	return apigouv_http_start(&settings, &request, &names, NULL, NULL);
+	return apigouv_http_start(&settings, &request, &names, never_again, rule);
 }
 
 /* Raise an error unless a reply is what the API's would be. */
@@ -190,11 +210,12 @@ ask(ApigouvCheckup * checkup)
 	const ApigouvTable *table;
 	const ApigouvRoute *route = find_route(options->api, &table);
 	ApigouvJudgement judgement;
+	RetryRule	rule = {options->api, route};
 	ApigouvBuilt built;
 	ApigouvTransfer *transfer;
 
 	build(options, table, route, &built);
-	transfer = start(checkup, &built);
+	transfer = start(checkup, &built, &rule);
 	PG_TRY();
 	{
 		apigouv_audit_server_check(transfer, options, checkup->userid, table,

@@ -47,8 +47,8 @@
 /* How long before its end a token is warned about. */
 #define WARN_BEFORE_END (30 * USECS_PER_DAY)
 
-/* Tables and scopes that are named, at most. */
-#define MAX_NAMED		12
+/* Tables that are named, at most. */
+#define MAX_NAMED		8
 
 PG_FUNCTION_INFO_V1(apigouv_check_server);
 
@@ -147,7 +147,9 @@ append_name(StringInfo buf, int n, const char *name)
 
 /*
  * Read the options.  The requests of a check are made once, and do not wait
- * for their turn.
+ * for their turn.  Each makes its own connection: one that was kept would hide
+ * what has gone wrong with names and certificates since, and when it is dead
+ * libcurl sends again.
  */
 static void
 read_options(ApigouvCheckup * checkup)
@@ -156,6 +158,7 @@ read_options(ApigouvCheckup * checkup)
 
 	options->retries = 0;
 	options->quota_wait_ms = 0;
+	options->new_connections = true;
 	checkup->options = options;
 }
 
@@ -322,7 +325,7 @@ check_purpose(ApigouvCheckup * checkup)
 	else
 		apigouv_checkup_tell(checkup, "purpose", APIGOUV_CHECKED_ERROR,
 							 _("the API demands the purpose of each request, and a part of it is not set"),
-							 psprintf(_("%s (or the columns of the same purpose in each query)"),
+							 psprintf(_("%s Conditions on the columns of the purpose do as well, in each query."),
 									  missing.data));
 }
 

@@ -31,6 +31,7 @@ typedef struct ApigouvHttpSettings
 	int			max_concurrency;	/* attempts under way at once */
 	int			quota_wait_ms;	/* for a slot, since the last one got */
 	int64		response_max_bytes; /* after decompression */
+	bool		new_connection; /* none that was kept serves */
 	uint32		pool;			/* hash of server and role: attempts of one
 								 * pool share max_concurrency */
 } ApigouvHttpSettings;

@@ -860,6 +860,7 @@ apigouv_option_http(const ApigouvOptions *options, Oid userid,
 	settings->max_concurrency = options->max_concurrency;
 	settings->quota_wait_ms = options->quota_wait_ms;
 	settings->response_max_bytes = options->response_max_bytes;
+	settings->new_connection = options->new_connections;
 	settings->pool = hash_combine(murmurhash32(options->serverid),
 								  murmurhash32(userid));
 }

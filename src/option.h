@@ -46,6 +46,8 @@ typedef struct ApigouvOptions
 	bool		async_capable;	/* an Append may read it beside others */
 	int			cache_ttl_s;	/* 0: replies go with the transaction */
 	struct ApigouvTally *tally; /* of the table; NULL until it is asked */
+	bool		new_connections;	/* none that was kept serves; no option,
+									 * but for who checks the server */
 } ApigouvOptions;
 
 /*
