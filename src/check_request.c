@@ -104,7 +104,7 @@ never_again(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
  * transfer.
  */
 static ApigouvTransfer *
-start(ApigouvCheckup * checkup, const ApigouvBuilt *built, RetryRule *rule)
+start(ApigouvCheckup *checkup, const ApigouvBuilt *built, RetryRule *rule)
 {
 	const ApigouvOptions *options = checkup->options;
 	const ApigouvApi *api = options->api;
@@ -176,7 +176,7 @@ read_reply(const ApigouvOptions *options, const ApigouvRoute *route,
 
 /* Take the scopes of a reply, if that is what it tells. */
 static void
-take_scopes(ApigouvCheckup * checkup, const ApigouvRoute *route,
+take_scopes(ApigouvCheckup *checkup, const ApigouvRoute *route,
 			const ApigouvJson *reply)
 {
 	const ApigouvApi *api = checkup->options->api;
@@ -204,7 +204,7 @@ take_scopes(ApigouvCheckup * checkup, const ApigouvRoute *route,
  * The transfer is freed in any case, since the transaction goes on.
  */
 static void
-ask(ApigouvCheckup * checkup)
+ask(ApigouvCheckup *checkup)
 {
 	const ApigouvOptions *options = checkup->options;
 	const ApigouvTable *table;
@@ -246,11 +246,11 @@ typedef enum Reach
 	NOT_SENT,
 	NOT_CONNECTED,
 	ANSWERED					/* by the API, or by its token endpoint */
-}			Reach;
+} Reach;
 
 /* How far the request went that an error stopped. */
 static Reach
-reach_of(const ApigouvCheckup * checkup, const ErrorData * error)
+reach_of(const ApigouvCheckup *checkup, const ErrorData * error)
 {
 	if (checkup->replied)
 		return ANSWERED;
@@ -272,7 +272,7 @@ reach_of(const ApigouvCheckup * checkup, const ErrorData * error)
 
 /* How the credentials that an API has refused are replaced; NULL: not so. */
 static char *
-replacement(const ApigouvCheckup * checkup, const ErrorData * error)
+replacement(const ApigouvCheckup *checkup, const ErrorData * error)
 {
 	const ApigouvOptions *options = checkup->options;
 
@@ -290,7 +290,7 @@ replacement(const ApigouvCheckup * checkup, const ErrorData * error)
 
 /* Why nothing is to be sent; NULL: it is. */
 static const char *
-why_not(const ApigouvCheckup * checkup)
+why_not(const ApigouvCheckup *checkup)
 {
 	if (checkup->blocked)
 		return _("not asked, because of what is said above");
@@ -302,7 +302,7 @@ why_not(const ApigouvCheckup * checkup)
 }
 
 void
-apigouv_checkup_ask(ApigouvCheckup * checkup)
+apigouv_checkup_ask(ApigouvCheckup *checkup)
 {
 	const char *why = why_not(checkup);
 	ErrorData  *error = NULL;

@@ -58,7 +58,7 @@ PG_FUNCTION_INFO_V1(apigouv_check_server);
  */
 
 void
-apigouv_checkup_tell(ApigouvCheckup * checkup, const char *step,
+apigouv_checkup_tell(ApigouvCheckup *checkup, const char *step,
 					 ApigouvChecked state, const char *message,
 					 const char *hint)
 {
@@ -77,7 +77,7 @@ apigouv_checkup_tell(ApigouvCheckup * checkup, const char *step,
 }
 
 void
-apigouv_checkup_tell_error(ApigouvCheckup * checkup, const char *step,
+apigouv_checkup_tell_error(ApigouvCheckup *checkup, const char *step,
 						   const ErrorData * error, const char *hint)
 {
 	char	   *message = error->detail == NULL ? pstrdup(error->message)
@@ -102,7 +102,7 @@ is_of_session(const ErrorData * error)
 }
 
 ErrorData *
-apigouv_checkup_try(ApigouvCheckup * checkup, ApigouvCheckupPart part)
+apigouv_checkup_try(ApigouvCheckup *checkup, ApigouvCheckupPart part)
 {
 	MemoryContext cxt = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -152,7 +152,7 @@ append_name(StringInfo buf, int n, const char *name)
  * libcurl sends again.
  */
 static void
-read_options(ApigouvCheckup * checkup)
+read_options(ApigouvCheckup *checkup)
 {
 	ApigouvOptions *options = apigouv_option_server(checkup->serverid);
 
@@ -164,7 +164,7 @@ read_options(ApigouvCheckup * checkup)
 
 /* The definition, and where requests go; false when there is none. */
 static bool
-check_definition(ApigouvCheckup * checkup)
+check_definition(ApigouvCheckup *checkup)
 {
 	ErrorData  *error = apigouv_checkup_try(checkup, read_options);
 	const ApigouvOptions *options = checkup->options;
@@ -189,7 +189,7 @@ check_definition(ApigouvCheckup * checkup)
 }
 
 static void
-read_secrets(ApigouvCheckup * checkup)
+read_secrets(ApigouvCheckup *checkup)
 {
 	checkup->secrets = apigouv_option_secrets(checkup->options,
 											  APIGOUV_ROUTE_AUTH_API,
@@ -198,7 +198,7 @@ read_secrets(ApigouvCheckup * checkup)
 
 /* The user mapping of the role. */
 static void
-check_mapping(ApigouvCheckup * checkup)
+check_mapping(ApigouvCheckup *checkup)
 {
 	ErrorData  *error = apigouv_checkup_try(checkup, read_secrets);
 	const char *role = GetUserNameFromId(checkup->userid, false);
@@ -219,7 +219,7 @@ check_mapping(ApigouvCheckup * checkup)
 
 /* What a token that ends says of that. */
 static void
-check_end(ApigouvCheckup * checkup, const ApigouvTokenFacts *facts)
+check_end(ApigouvCheckup *checkup, const ApigouvTokenFacts *facts)
 {
 	TimestampTz left = facts->ends_at - GetCurrentTimestamp();
 	char	   *end = pstrdup(timestamptz_to_str(facts->ends_at));
@@ -243,7 +243,7 @@ check_end(ApigouvCheckup * checkup, const ApigouvTokenFacts *facts)
 
 /* What the credentials say of themselves. */
 static void
-check_token(ApigouvCheckup * checkup)
+check_token(ApigouvCheckup *checkup)
 {
 	const ApigouvSecrets *secrets = checkup->secrets;
 	const ApigouvApi *api = checkup->options->api;
@@ -294,7 +294,7 @@ check_part(StringInfo given, StringInfo missing, const char *name,
 
 /* What the API demands to be told of each request. */
 static void
-check_purpose(ApigouvCheckup * checkup)
+check_purpose(ApigouvCheckup *checkup)
 {
 	const ApigouvOptions *options = checkup->options;
 	int			demanded = options->api->purposes;
@@ -330,14 +330,14 @@ check_purpose(ApigouvCheckup * checkup)
 }
 
 static void
-check_audit_lines(ApigouvCheckup * checkup)
+check_audit_lines(ApigouvCheckup *checkup)
 {
 	apigouv_audit_check(checkup->options);
 }
 
 /* Can the audit lines be written? */
 static void
-check_audit(ApigouvCheckup * checkup)
+check_audit(ApigouvCheckup *checkup)
 {
 	ErrorData  *error = apigouv_checkup_try(checkup, check_audit_lines);
 
@@ -357,39 +357,49 @@ typedef struct Quota
 {
 	StringInfoData used;		/* counters with requests */
 	StringInfoData shut;		/* those under which nothing may go now */
-}			Quota;
+} Quota;
+
+/* What a counter of the ledger says of a limit, palloc'd. */
+static char *
+describe_counter(const ApigouvQuotaRow *row, const ApigouvQuotaLimit *limit)
+{
+	char	   *rate = apigouv_limit_window((int) row->allowed,
+											limit->window_us / 1000);
+	char	   *text = limit->role[0] == '\0'
+	? psprintf(_("\"%s\": %lld used of %s, %lld left"), limit->name,
+			   (long long) row->used, rate, (long long) row->left)
+	: psprintf(_("\"%s\" of role \"%s\": %lld used of %s, %lld left"),
+			   limit->name, limit->role, (long long) row->used, rate,
+			   (long long) row->left);
+
+	if (row->closed_us == 0)
+		return text;
+	return psprintf(_("%s, closed until %s"), text,
+					timestamptz_to_str(GetCurrentTimestamp() +
+									   row->closed_us));
+}
 
 /* Add what a limit's counter says; nothing when nobody has counted there. */
 static void
-add_counter(Quota * quota, const ApigouvQuotaRows * rows,
+add_counter(Quota *quota, const ApigouvQuotaRows *rows,
 			const ApigouvQuotaLimit *limit)
 {
 	for (int i = 0; i < rows->n; i++)
 	{
 		const ApigouvQuotaRow *row = &rows->rows[i];
-		StringInfo	buf = row->left > 0 && row->closed_us == 0 ? &quota->used
-		: &quota->shut;
+		bool		is_shut = row->left == 0 || row->closed_us > 0;
+		StringInfo	buf = is_shut ? &quota->shut : &quota->used;
 
-		if (memcmp(row->counter.key, limit->key, sizeof(limit->key)) != 0 ||
-			(row->used == 0 && buf == &quota->used))
-			continue;
-		appendStringInfo(buf, _("%s\"%s\"%s%s: %lld used of %s, %lld left"),
-						 buf->len > 0 ? "; " : "", limit->name,
-						 limit->role[0] ? " of role " : "", limit->role,
-						 (long long) row->used,
-						 apigouv_limit_window((int) row->allowed,
-											  limit->window_us / 1000),
-						 (long long) row->left);
-		if (row->closed_us > 0)
-			appendStringInfo(buf, _(", closed until %s"),
-							 timestamptz_to_str(GetCurrentTimestamp() +
-												row->closed_us));
+		if (memcmp(row->counter.key, limit->key, sizeof(limit->key)) == 0 &&
+			(is_shut || row->used > 0))
+			appendStringInfo(buf, "%s%s", buf->len > 0 ? "; " : "",
+							 describe_counter(row, limit));
 	}
 }
 
 /* Tell what was used of the limits, and which are closed. */
 static void
-tell_quota(ApigouvCheckup * checkup)
+tell_quota(ApigouvCheckup *checkup)
 {
 	const ApigouvOptions *options = checkup->options;
 	ApigouvQuotaRows *rows = apigouv_quota_rows();
@@ -422,7 +432,7 @@ tell_quota(ApigouvCheckup * checkup)
 
 /* The limits of the API, and what is left of them. */
 static void
-check_quota(ApigouvCheckup * checkup)
+check_quota(ApigouvCheckup *checkup)
 {
 	ErrorData  *error;
 
@@ -447,7 +457,7 @@ check_quota(ApigouvCheckup * checkup)
 
 /* Do the scopes of a token open a route? */
 static bool
-is_open(const ApigouvCheckup * checkup, const ApigouvRoute *route)
+is_open(const ApigouvCheckup *checkup, const ApigouvRoute *route)
 {
 	ListCell   *lc;
 
@@ -464,7 +474,7 @@ is_open(const ApigouvCheckup * checkup, const ApigouvRoute *route)
 
 /* Do they open some route of a table? */
 static bool
-is_open_table(const ApigouvCheckup * checkup, const ApigouvTable *table)
+is_open_table(const ApigouvCheckup *checkup, const ApigouvTable *table)
 {
 	for (int i = 0; i < table->nroutes; i++)
 	{
@@ -476,7 +486,7 @@ is_open_table(const ApigouvCheckup * checkup, const ApigouvTable *table)
 
 /* Which tables the scopes open. */
 static void
-tell_scopes(ApigouvCheckup * checkup)
+tell_scopes(ApigouvCheckup *checkup)
 {
 	const ApigouvApi *api = checkup->options->api;
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext,
@@ -511,7 +521,7 @@ tell_scopes(ApigouvCheckup * checkup)
 
 /* What the token may ask for, where it or the API tells. */
 static void
-check_scopes(ApigouvCheckup * checkup)
+check_scopes(ApigouvCheckup *checkup)
 {
 	ErrorData  *error;
 
@@ -541,7 +551,7 @@ count_tables(Oid serverid)
 
 /* Whether there is something to query. */
 static void
-check_tables(ApigouvCheckup * checkup)
+check_tables(ApigouvCheckup *checkup)
 {
 	const char *api = checkup->options->api->name;
 	int			n = count_tables(checkup->serverid);
@@ -567,7 +577,7 @@ check_tables(ApigouvCheckup * checkup)
 
 /* Find the server, and the role to check it for; raises without the rights. */
 static void
-find_server(FunctionCallInfo fcinfo, ApigouvCheckup * checkup)
+find_server(FunctionCallInfo fcinfo, ApigouvCheckup *checkup)
 {
 	ForeignServer *server;
 

@@ -17,7 +17,7 @@ typedef enum ApigouvChecked
 	APIGOUV_CHECKED_WARNING,	/* works now, or for some queries */
 	APIGOUV_CHECKED_ERROR,
 	APIGOUV_CHECKED_SKIPPED		/* not looked at, because of another */
-}			ApigouvChecked;
+} ApigouvChecked;
 
 /* What is known of the server so far. */
 typedef struct ApigouvCheckup
@@ -32,17 +32,17 @@ typedef struct ApigouvCheckup
 	bool		replied;		/* the API, or its token endpoint */
 	bool		knows_scopes;
 	List	   *scopes;			/* of char *: what the token holds */
-}			ApigouvCheckup;
+} ApigouvCheckup;
 
 /*
  * check_server.c: give the row of a step, texts without secrets; hint may be
  * NULL.  The other gives that of an error, whose
  * advice comes before hint.
  */
-extern void apigouv_checkup_tell(ApigouvCheckup * checkup, const char *step,
+extern void apigouv_checkup_tell(ApigouvCheckup *checkup, const char *step,
 								 ApigouvChecked state, const char *message,
 								 const char *hint);
-extern void apigouv_checkup_tell_error(ApigouvCheckup * checkup,
+extern void apigouv_checkup_tell_error(ApigouvCheckup *checkup,
 									   const char *step,
 									   const ErrorData * error,
 									   const char *hint);
@@ -52,11 +52,11 @@ extern void apigouv_checkup_tell_error(ApigouvCheckup * checkup,
  * it raised, which is about the server; what is about the session, such as a
  * cancel, is raised again.
  */
-typedef void (*ApigouvCheckupPart) (ApigouvCheckup * checkup);
-extern ErrorData * apigouv_checkup_try(ApigouvCheckup * checkup,
+typedef void (*ApigouvCheckupPart) (ApigouvCheckup *checkup);
+extern ErrorData * apigouv_checkup_try(ApigouvCheckup *checkup,
 									   ApigouvCheckupPart part);
 
 /* check_request.c: ask the API, once, and give the rows about that. */
-extern void apigouv_checkup_ask(ApigouvCheckup * checkup);
+extern void apigouv_checkup_ask(ApigouvCheckup *checkup);
 
 #endif							/* APIGOUV_CHECKUP_H */

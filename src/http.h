@@ -77,7 +77,7 @@ typedef enum ApigouvCause
 	APIGOUV_CAUSE_EXPIRED,		/* it has ended, or not begun */
 	APIGOUV_CAUSE_OTHER_HOST,	/* it names another host */
 	APIGOUV_CAUSE_CA_FILE		/* the trusted ones cannot be read */
-}			ApigouvCause;
+} ApigouvCause;
 
 typedef enum ApigouvTransferState
 {

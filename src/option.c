@@ -162,7 +162,8 @@ raise_unknown_option(const char *name, int where)
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 			 errmsg("invalid option \"%s\"", name),
 			 elsewhere != NULL
-			 ? errhint("Secrets are accepted in a user mapping only.")
+			 ? errhint("Secrets are accepted in a user mapping only: CREATE USER MAPPING FOR CURRENT_USER SERVER ... OPTIONS (%s '...').",
+					   name)
 			 : valid.len > 0
 			 ? errhint("Valid options in this context are: %s.", valid.data)
 			 : errhint("There are no valid options in this context.")));
@@ -254,7 +255,7 @@ check_secret(const OptionRow *row, const char *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"%s\"", row->name),
-				 errhint("Secrets are at most %d printable ASCII characters without blanks.",
+				 errhint("Secrets are at most %d printable ASCII characters without blanks; a token goes without the word \"Bearer\".",
 						 APIGOUV_MAX_SECRET_BYTES)));
 }
 

@@ -17,12 +17,12 @@ typedef struct ApigouvQuotaRows
 {
 	ApigouvQuotaRow rows[APIGOUV_LEDGER_COUNTERS];
 	int			n;
-}			ApigouvQuotaRows;
+} ApigouvQuotaRows;
 
 /*
  * All counters, in the current context.  Raises ERRCODE_IO_ERROR,
  * ERRCODE_LOCK_NOT_AVAILABLE.
  */
-extern ApigouvQuotaRows * apigouv_quota_rows(void);
+extern ApigouvQuotaRows *apigouv_quota_rows(void);
 
 #endif							/* APIGOUV_QUOTA_VIEW_H */
