@@ -282,12 +282,23 @@ open_or_make(ApigouvMapped *file, bool anew, const char **why)
 	return ok;
 }
 
+/* Is the mapping that of the file which has the name now? */
+static bool
+is_named(const ApigouvMapped *file)
+{
+	struct stat st;
+
+	return stat(file->path, &st) == 0 &&
+		(uint64) st.st_ino == file->header->inode &&
+		st.st_size == (off_t) size_of(file);
+}
+
 bool
 apigouv_mapped_open(ApigouvMapped *file)
 {
 	const char *why;
 
-	if (apigouv_mapped_is_current(file))
+	if (apigouv_mapped_is_current(file) && is_named(file))
 		return true;
 	if (monotonic_us() < file->retry_at)
 		return false;

@@ -45,9 +45,10 @@ typedef struct ApigouvMapped
 } ApigouvMapped;
 
 /*
- * Map the file if it is not, and make it where it is missing, damaged, a copy
- * or of another version.  False when that cannot be done, which the server
- * log says.  Not to be called inside libcurl, nor where nothing may be logged.
+ * Map the file unless it is, under its name, and make it where it is missing,
+ * damaged, a copy or of another version.  False when that cannot be done,
+ * which the server log says.  Not to be called inside libcurl, nor where
+ * nothing may be logged.
  */
 extern bool apigouv_mapped_open(ApigouvMapped *file);
 

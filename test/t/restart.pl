@@ -14,14 +14,14 @@ my $node = new_cluster('restart', "restart_after_crash = on\n");
 my $siret = $ApigouvTest::SIRET;
 my $lookup = "SELECT count(*) FROM marche_inclusion.structures WHERE siret = '$siret'";
 
-# Files of the cluster that could be the extension's, but the ledger, which
-# stays (quota_restart.pl).
+# Files of the cluster that could be the extension's, but the ledger and those of
+# the views, which stay (quota_restart.pl, stats.pl, progress.pl).
 sub files_left
 {
 	my @found;
 	find(sub {
 		push @found, $File::Find::name
-		  if -f && ($File::Find::name =~ m{/pgsql_tmp/} || /apigouv/) && $_ ne 'apigouv_fdw.ledger';
+		  if -f && ($File::Find::name =~ m{/pgsql_tmp/} || /apigouv/) && !/^apigouv_fdw\.(?:ledger|stats|progress)$/;
 	}, $node->data_dir);
 	return @found;
 }
