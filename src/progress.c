@@ -315,6 +315,8 @@ void
 apigouv_progress_row(void)
 {
 	set(&slot->rows, ++rows);
+	if (phase > APIGOUV_PHASE_ROWS) /* an Append has waited for several */
+		set_phase(APIGOUV_PHASE_ROWS);
 }
 
 void

@@ -878,21 +878,21 @@ test_processes(void)
 		_exit(0);
 	}
 	start = start_of(child);
-	ok(runs(child, start), "a process that runs is alive");
-	ok(!runs(child, start + 1), "another one of its number is not");
-	ok(runs(child, UNKNOWN_START), "in doubt it is");
+	ok(apigouv_ledger_runs(child, start), "a process that runs is alive");
+	ok(!apigouv_ledger_runs(child, start + 1), "another one of its number is not");
+	ok(apigouv_ledger_runs(child, UNKNOWN_START), "in doubt it is");
 	getrlimit(RLIMIT_NOFILE, &files);
 	none = files;
 	none.rlim_cur = 0;
 	setrlimit(RLIMIT_NOFILE, &none);
-	ok(runs(child, start), "and without descriptors to look");
+	ok(apigouv_ledger_runs(child, start), "and without descriptors to look");
 	ok(apigouv_quota_leave(NULL) == APIGOUV_QUOTA_BROKEN &&
 	   strstr(apigouv_ledger_error(), "Too many open files") != NULL,
 	   "without them, the ledger says so");
 	setrlimit(RLIMIT_NOFILE, &files);
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
-	ok(!runs(child, start), "one that was killed is not");
+	ok(!apigouv_ledger_runs(child, start), "one that was killed is not");
 	ok(start_of(getpid()) != 0 && start_of(getpid()) == apigouv_ledger_start(),
 	   "we are");
 	real_machine = false;
