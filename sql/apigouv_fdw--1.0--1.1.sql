@@ -211,9 +211,37 @@ $$;
 COMMENT ON FUNCTION apigouv_refresh_job(regclass, regclass, text, text, name)
 	IS 'Part of apigouv_refresh: its statements';
 
+-- The error of a key of which the table told the failure in a row. Its reply is in the transaction's cache: nothing is sent.
+CREATE FUNCTION apigouv_refresh_failure(job jsonb, keys text[], place integer, reason text,
+	OUT code text, OUT said text, OUT detail text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	answer record;
+BEGIN
+	EXECUTE format('SELECT %I.apigouv_bound_requests(0)', job ->> 'home');
+	PERFORM set_config('apigouv_fdw.on_failure', 'error', true);
+	BEGIN
+		EXECUTE job ->> 'ask' INTO answer USING keys, ARRAY[place];
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+	END;
+	-- a union table has such rows in any case; or the reply is gone
+	IF code IS NULL OR code = '53400' THEN
+		code := 'HV00M';
+		said := reason;
+		detail := reason;
+	END IF;
+END
+$$;
+
+COMMENT ON FUNCTION apigouv_refresh_failure(jsonb, text[], integer, text)
+	IS 'Part of apigouv_refresh: the error of a key';
+
 -- One batch of apigouv_refresh, in the caller's transaction: asks for the keys together, replaces the rows of those that have
--- an answer, notes those that fail. A statement that fails for one key of many is made again for each half of them: what
--- was answered is in the transaction's cache, and costs nothing.
+-- an answer, notes those that fail. When a statement fails for one key of many, it is made again for each half of them, from
+-- the transaction's cache alone; what has no reply there is then asked for, the key that failed apart.
 CREATE FUNCTION apigouv_refresh_batch(job jsonb, keys text[], budget bigint,
 	INOUT streak integer,	-- of keys in a row for which the API was not available
 	OUT renewed bigint, OUT unchanged bigint, OUT empty bigint, OUT failed bigint,
@@ -226,12 +254,16 @@ DECLARE
 	most_in_a_row CONSTANT integer := 5;
 	bound CONSTANT text := format('SELECT %I.apigouv_bound_requests($1)', job ->> 'home');
 	spent CONSTANT text := format('SELECT %I.apigouv_session_requests()', job ->> 'home');
+	failure CONSTANT text := format('SELECT * FROM %I.apigouv_refresh_failure($1, $2, $3, $4)', job ->> 'home');
 	last bigint;	-- what the session may have sent in the end
 	sent bigint;
-	lows integer[] := ARRAY[1];		-- parts of the batch to do, the next one last
-	highs integer[] := ARRAY[array_length(keys, 1)];
-	low integer;
-	high integer;
+	-- what is to do, the next one last: lists of places, and whether only the cache is to be looked at
+	parts text[] := ARRAY[ARRAY(SELECT generate_series(1, array_length(keys, 1)))::text];
+	cached boolean[] := '{false}';
+	part integer[];
+	asks_nothing boolean;
+	half integer;
+	missing integer[] := '{}';	-- places without a reply in the cache
 	-- places of keys that have an answer, its time and number of rows; of those that have none, and why
 	good integer[];
 	obtained timestamptz[];
@@ -240,12 +272,14 @@ DECLARE
 	reasons text[];
 	old_rows jsonb;
 	new_rows jsonb;
+	caught boolean;
+	n integer;
 	place integer;
 	code text;
 	said text;
 	detail text;
 	why text;
-	culprit text;	-- the error's, until its key is known
+	culprit text;	-- the code of the error that stops the run, for the first key without an answer
 BEGIN
 	renewed := 0;
 	unchanged := 0;
@@ -255,21 +289,35 @@ BEGIN
 	EXECUTE spent INTO sent;
 	last := sent + budget;
 	PERFORM set_config('client_min_messages', 'error', true);	-- the counts tell
-	WHILE cardinality(lows) > 0 LOOP
-		low := lows[cardinality(lows)];
-		high := highs[cardinality(highs)];
-		lows := trim_array(lows, 1);
-		highs := trim_array(highs, 1);
+	LOOP
+		IF cardinality(parts) = 0 THEN
+			EXIT WHEN cardinality(missing) = 0;
+			IF stopped IS NOT NULL THEN
+				-- it may be the only one that is refused: let others come first next time
+				IF culprit IS NOT NULL THEN
+					EXECUTE job ->> 'failed' USING keys, missing[:1], culprit, left(message, 500);
+					failed := failed + 1;
+				END IF;
+				EXIT;
+			END IF;
+			-- replies are read in order: the first was the error, the others were under way
+			parts := CASE WHEN cardinality(missing) > 1 THEN ARRAY[missing[2:]::text] ELSE '{}' END || missing[:1]::text;
+			cached := '{false, false}';
+			missing := '{}';
+		END IF;
+		n := cardinality(parts);
+		part := parts[n]::integer[];
+		asks_nothing := cached[n] OR stopped IS NOT NULL;
+		parts := trim_array(parts, 1);
+		cached := cached[:n - 1];
+		good := NULL;
 		bad := NULL;
-		reasons := NULL;
-		code := NULL;
+		caught := false;
 		BEGIN
 			EXECUTE spent INTO sent;
-			-- after the end of the run's requests, what is answered already
-			EXECUTE bound USING CASE WHEN stopped IS NULL THEN last - sent ELSE 0 END;
+			EXECUTE bound USING CASE WHEN asks_nothing THEN 0 ELSE last - sent END;
 			PERFORM set_config('apigouv_fdw.on_failure', job ->> 'on_failure', true);
-			EXECUTE job ->> 'ask' INTO good, obtained, counts, bad, reasons
-				USING keys, ARRAY(SELECT generate_series(low, high));
+			EXECUTE job ->> 'ask' INTO good, obtained, counts, bad, reasons USING keys, part;
 			IF good IS NOT NULL THEN
 				EXECUTE job ->> 'rows' INTO old_rows USING keys, good;
 				EXECUTE job ->> 'delete' USING keys, good;
@@ -279,87 +327,68 @@ BEGIN
 			END IF;
 		EXCEPTION WHEN OTHERS THEN
 			GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+			caught := true;
+			good := NULL;
+			bad := NULL;
 			why := CASE code WHEN '28000' THEN 'token' WHEN '42501' THEN 'refused' WHEN 'HV00N' THEN 'unavailable'
 				WHEN '53400' THEN 'quota' END;
 			IF why IS NULL AND code !~ '^(HV00M|HV021|08006|53200|54000|40001|P0001|2[23]...)$' THEN
 				RAISE;	-- nothing that another key, or another hour, would mend
 			END IF;
-			IF why IS NOT NULL AND stopped IS NULL THEN
+			IF why IS NOT NULL AND NOT asks_nothing THEN
 				EXECUTE spent INTO sent;
 				stopped := CASE WHEN why IN ('quota', 'token') AND sent >= last THEN 'budget' ELSE why END;
 				message := CASE WHEN stopped <> 'budget' THEN concat_ws(': ', said, nullif(detail, '')) END;
-				-- the first key without an answer, which may be the only one that is refused: others come first next time
 				culprit := CASE WHEN stopped IN ('quota', 'refused') THEN code END;
 			END IF;
-			good := NULL;
-			bad := NULL;
-			IF high > low THEN
-				place := (low + high) / 2;
-				lows := lows || (place + 1) || low;
-				highs := highs || high || place;
+			IF cardinality(part) > 1 THEN
+				half := cardinality(part) / 2;
+				parts := parts || part[half + 1:]::text || part[:half]::text;
+				cached := cached || '{true, true}';
 			ELSIF why IS NULL THEN
-				bad := ARRAY[low];
-			ELSIF culprit IS NOT NULL THEN
-				EXECUTE job ->> 'failed' USING keys, ARRAY[low], culprit, left(message, 500);
-				failed := failed + 1;
-				culprit := NULL;
+				bad := part;
+			ELSE
+				missing := missing || part;
 			END IF;
 		END;
-		IF code IS NULL THEN
-			FOR i IN 1 .. coalesce(cardinality(good), 0) LOOP
-				IF counts[i] = 0 THEN
-					empty := empty + 1;
-				ELSIF old_rows -> good[i]::text = new_rows -> good[i]::text THEN
-					unchanged := unchanged + 1;
-				ELSE
-					renewed := renewed + 1;
-				END IF;
-			END LOOP;
-		END IF;
-		FOR n IN 1 .. coalesce(cardinality(bad), 0) LOOP
-			place := bad[n];
-			IF code IS NULL THEN
-				-- the error itself, of the reply that the cache has; nothing is sent for it
-				code := 'HV00M';
-				said := reasons[n];
-				detail := reasons[n];
-				BEGIN
-					EXECUTE bound USING 0;
-					PERFORM set_config('apigouv_fdw.on_failure', 'error', true);
-					EXECUTE job ->> 'ask' INTO good, obtained, counts USING keys, ARRAY[place];
-				EXCEPTION WHEN OTHERS THEN
-					IF SQLSTATE <> '53400' THEN
-						GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, said = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-					END IF;
-				END;
+		FOR i IN 1 .. coalesce(cardinality(good), 0) LOOP
+			IF counts[i] = 0 THEN
+				empty := empty + 1;
+			ELSIF old_rows -> good[i]::text = new_rows -> good[i]::text THEN
+				unchanged := unchanged + 1;
+			ELSE
+				renewed := renewed + 1;
 			END IF;
+		END LOOP;
+		CONTINUE WHEN good IS NULL AND bad IS NULL;
+		n := 1;
+		FOREACH place IN ARRAY part LOOP
+			IF bad[n] IS DISTINCT FROM place THEN
+				streak := 0;
+				CONTINUE;
+			END IF;
+			IF NOT caught THEN
+				EXECUTE failure INTO code, said, detail USING job, keys, place, reasons[n];
+			END IF;
+			n := n + 1;
 			IF code ~ '^(HV|08|5)' AND detail <> '' AND detail <> said THEN
 				said := said || ': ' || detail;
 			END IF;
-			IF code = 'HV00N' THEN
-				-- the API, not the key
-				stopped := coalesce(stopped, 'unavailable');
-				message := coalesce(message, said);
-			ELSE
-				EXECUTE job ->> 'failed' USING keys, ARRAY[place], code, left(said, 500);
-				failed := failed + 1;
-			END IF;
-			-- a run of failures; keys between two of them have their answer
-			IF code NOT IN ('08006', 'HV00M', 'HV00N') OR detail ~ '^HTTP [1-4]' THEN
-				streak := 0;
-			ELSE
+			IF code IN ('08006', 'HV00M', 'HV00N', 'HV021') AND detail !~ '^HTTP [1-4]' THEN
 				unavailable := true;
-				streak := CASE WHEN place = low OR place - 1 = bad[n - 1] THEN streak + 1 ELSE 1 END;
+				streak := streak + 1;
+			ELSE
+				streak := 0;
 			END IF;
-			IF streak >= most_in_a_row AND stopped IS NULL THEN
+			IF (code = 'HV00N' OR streak >= most_in_a_row) AND stopped IS NULL THEN
 				stopped := 'unavailable';
 				message := said;
 			END IF;
-			code := NULL;
+			IF code <> 'HV00N' THEN		-- which says nothing of the key
+				EXECUTE job ->> 'failed' USING keys, ARRAY[place], code, left(said, 500);
+				failed := failed + 1;
+			END IF;
 		END LOOP;
-		IF good IS NOT NULL AND high <> ALL (coalesce(bad, '{}')) THEN
-			streak := 0;
-		END IF;
 	END LOOP;
 	EXECUTE bound USING NULL::bigint;
 END
