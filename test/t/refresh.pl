@@ -186,6 +186,13 @@ like($counts->{message}, qr/is unavailable: HTTP 503/, '503: it says so');
 faults({ api => 'entreprise', path => '/v4/insee/sirene/*', skip => 4, times => 4, status => 503, body => '<html>' });
 is(told(refresh(60), qw(waiting renewed failed left stopped)), 'waiting=8 renewed=48 failed=4 left=0 stopped=done', 'four in a row are not all');
 
+# Nor one whose replies are of another shape.
+begin_anew();
+faults({ api => 'entreprise', path => '/v4/insee/sirene/*', times => -1, status => 200, body => { data => [] } });
+$counts = refresh(60);
+is(told($counts, qw(renewed failed left stopped)), 'renewed=0 failed=5 left=55 stopped=unavailable', 'another shape: five keys in a row are enough');
+cmp_ok($counts->{received}, '<=', 8 + 7 + 7 * 4, 'another shape: nor is the first batch asked again and again');
+
 begin_anew();
 my $url = stub_url();
 run_sql($session, "ALTER SERVER entreprise OPTIONS (SET base_url 'http://127.0.0.1:" . free_port() . "')");
