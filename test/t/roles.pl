@@ -158,7 +158,7 @@ is($super->value("SELECT count(*) $of_extension AND p.proleakproof"), '0', 'none
 is($super->value("SELECT string_agg(proname, ' ') $of_extension AND prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')"
 		. " AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(proconfig, '{}'))"), '', 'those in SQL set their search_path');
 unlike($super->value("SELECT string_agg(proname, ' ') $of_extension AND has_function_privilege('agent', p.oid, 'EXECUTE')"),
-	qr/apigouv_quota/, 'counters are for monitors, and forgetting them is for superusers');
+	qr/apigouv_(?:quota|stats)/, 'counters are for monitors, and forgetting them is for superusers');
 for my $sql ('SELECT apigouv_clear_cache()', "SELECT apigouv_clear_cache('marche_inclusion')",
 	"SELECT apigouv_clear_cache('marche_inclusion', 'marche_inclusion.structures')", 'SELECT apigouv_quota_forget()',
 	'SELECT * FROM apigouv_quota()', 'TABLE apigouv_quota', "SELECT apigouv_document('entreprise', 'https://entreprise.api.gouv.fr/x')",
