@@ -48,15 +48,28 @@ include $(PGXS)
 # PGXS does not follow headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
 
+# "reference.md" may be any extension's: a directory of our own
+docmoduledir := extension/$(EXTENSION)
+
 # API definitions: NAME.json, NAME/TABLE.json, shared/*.json
 APIDIR = $(DESTDIR)$(datadir)/extension/$(EXTENSION)
 
 install: install-apis
-uninstall: uninstall-apis
+uninstall: uninstall-apis uninstall-docs
 
-.PHONY: install-apis uninstall-apis
+.PHONY: install-apis uninstall-apis uninstall-docs dist
 install-apis:
 	cd apis && find . -name '*.json' ! -path './schema/*' \
 		-exec install -D -m 644 '{}' '$(APIDIR)/{}' ';'
 uninstall-apis:
 	rm -rf '$(APIDIR)'
+# PGXS looks for doc/reference.md, where it has installed reference.md
+uninstall-docs:
+	rm -rf '$(DESTDIR)$(docdir)/$(docmoduledir)'
+
+# The archive for PGXN: the commit, whatever lies in the working tree.  Times
+# in it are the commit's, and local ones, hence TZ: two archives are equal.
+DISTVERSION = $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' META.json)
+dist:
+	TZ=UTC git archive --format=zip -9 --prefix=$(EXTENSION)-$(DISTVERSION)/ \
+		-o $(EXTENSION)-$(DISTVERSION).zip HEAD
