@@ -30,8 +30,8 @@ debian_archive()
 }
 
 # make_chroot SUITE DIR [PACKAGE,...]: a minimal system. From the main component of that archive, unless $archive names
-# another one in the same form, and $components more of it. What the archive says of how long its lists are good for is not
-# looked at: a mirror may be a snapshot. Services are not started in it.
+# another one in the same form, and $components more of it. What the archive says of how long its lists are good for is
+# not looked at: a mirror may be a snapshot. Services are not started in it.
 make_chroot()
 {
 	archive=${archive:-$(debian_archive)}
