@@ -97,7 +97,8 @@ says('ALTER SERVER entreprise OPTIONS (ADD timeout \'5\')',
 	{ sqlstate => 'HV00D', message => 'option « timeout » invalide', hint => $hint }, 'an option that is none');
 says("ALTER SERVER entreprise OPTIONS (ADD token 'x')", {
 	sqlstate => 'HV00D', message => 'option « token » invalide',
-	hint => 'Les secrets ne sont admis que dans une correspondance d\'utilisateur.' }, 'a secret in a server');
+	hint => 'Les secrets ne sont admis que dans une correspondance d\'utilisateur : '
+	  . 'CREATE USER MAPPING FOR CURRENT_USER SERVER ... OPTIONS (token \'...\').' }, 'a secret in a server');
 says("CREATE SERVER s FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'meteo')", {
 	sqlstate => 'HV00Q', message => 'la définition d\'API « meteo » n\'existe pas',
 	hint => 'Les définitions d\'API sont : data_inclusion, …' }, 'an API that is none');
