@@ -156,7 +156,11 @@ my $of_extension = "FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_pro
 is($super->value("SELECT count(*) $of_extension AND p.prosecdef"), '0', 'no function is SECURITY DEFINER');
 is($super->value("SELECT count(*) $of_extension AND p.proleakproof"), '0', 'none is LEAKPROOF');
 is($super->value("SELECT string_agg(proname, ' ') $of_extension AND prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')"
-		. " AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(proconfig, '{}'))"), '', 'those in SQL set their search_path');
+		. " AND prokind <> 'p' AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(proconfig, '{}'))"),
+	'', 'those in SQL set their search_path');
+is($super->value("SELECT string_agg(proname, ' ') $of_extension AND prokind = 'p' AND prosrc !~ "
+		. "'BEGIN\\s+path := pg_catalog.current_setting[^;]*;\\s+PERFORM pg_catalog.set_config\\(.search_path., .pg_catalog, pg_temp., true'"),
+	'', 'a procedure that commits, and so may have no SET, begins with it');
 unlike($super->value("SELECT string_agg(proname, ' ') $of_extension AND has_function_privilege('agent', p.oid, 'EXECUTE')"),
 	qr/apigouv_(?:quota|stats)/, 'counters are for monitors, and forgetting them is for superusers');
 for my $sql ('SELECT apigouv_clear_cache()', "SELECT apigouv_clear_cache('marche_inclusion')",
