@@ -39,6 +39,18 @@ install_packages()
 	install_without_services
 }
 
+# Install what the clients of test/clients lack, as far as it can be had: who lacks something is skipped there.
+install_client_packages()
+{
+	missing=$(sh "$root/test/clients/run" --missing)
+	[ -n "$missing" ] && [ "$(id -u)" -eq 0 ] && command -v dpkg-query >/dev/null || return 0
+	echo "installing $(echo "$missing" | tr '\n' ' ')" >&2
+	apt-get update -q >/dev/null || return 0
+	for wanted in $missing; do
+		install_without_services || echo "could not install $wanted" >&2
+	done
+}
+
 # apt-get install $wanted, so that no service of theirs runs, now or after a boot: the tests start their own servers, on
 # loopback only, while nginx as Debian sets it up would listen to the world.
 install_without_services()

@@ -1,0 +1,307 @@
+/*
+ * JDBC, as Metabase, DBeaver and other tools in Java use it: the lists of DatabaseMetaData, prepared statements with
+ * plans for any value, rows in parts, cancels.  Run by test/clients/run.
+ */
+import java.net.URI;
+import java.net.URLDecoder;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
+import java.sql.Connection;
+import java.sql.DatabaseMetaData;
+import java.sql.DriverManager;
+import java.sql.PreparedStatement;
+import java.sql.ResultSet;
+import java.sql.SQLException;
+import java.sql.SQLWarning;
+import java.sql.Statement;
+import java.time.OffsetDateTime;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Properties;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
+
+public class Jdbc {
+	static final String SIRET = "00000301200010";
+	static final List<String> SIRENS = List.of("000003012", "000003020", "000003038", "000003061", "000003079",
+		"000003095", "000003111");
+	static final long PATIENCE_MS = 30_000;
+	static final long TIME_TO_END_MS = 1_000;
+	static final Pattern TARGET = Pattern.compile("\"target\": *\"([^\"]*)\"");
+	static final HttpClient HTTP = HttpClient.newHttpClient();
+	static boolean failed;
+
+	/* ---- lines of TAP ---- */
+
+	static void ok(boolean good, String name, Object got) {
+		System.out.println((good ? "ok" : "not ok") + " - " + name);
+		if (!good) {
+			failed = true;
+			System.out.println("#   got: " + String.valueOf(got).replace("\n", " "));
+		}
+	}
+
+	static void equal(Object got, Object wanted, String name) {
+		ok(Objects.equals(got, wanted), name, got + ", wanted: " + wanted);
+	}
+
+	/* ---- the local API server ---- */
+
+	static String control(String what, String body) throws Exception {
+		HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(System.getenv("APIGOUV_STUB_URL") + "/_stub/" + what));
+		if (body != null)
+			request.header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body));
+		return HTTP.send(request.build(), HttpResponse.BodyHandlers.ofString()).body();
+	}
+
+	static void reset() throws Exception {
+		control("reset", "{}");
+	}
+
+	static void stall() throws Exception {
+		reset();
+		control("faults", "[{\"api\": \"marche_inclusion\", \"path\": \"*\", \"times\": -1, \"action\": \"stall\"}]");
+	}
+
+	/* What has arrived since the last reset, decoded. */
+	static List<String> received() throws Exception {
+		List<String> targets = new ArrayList<>();
+		Matcher matcher = TARGET.matcher(control("requests", null));
+		while (matcher.find())
+			targets.add(URLDecoder.decode(matcher.group(1), StandardCharsets.UTF_8));
+		return targets;
+	}
+
+	static void waitFor(boolean arrived) throws Exception {
+		long end = System.currentTimeMillis() + PATIENCE_MS;
+		while (arrived ? received().isEmpty() : control("requests", null).matches("(?s).*\"ended\": *null.*")) {
+			if (System.currentTimeMillis() > end)
+				throw new IllegalStateException("timed out");
+			Thread.sleep(5);
+		}
+	}
+
+	/* ---- the database ---- */
+
+	static Connection connect() throws SQLException {
+		Properties properties = new Properties();
+		properties.setProperty("user", System.getenv("CLIENT_USER"));
+		properties.setProperty("password", System.getenv("CLIENT_PASSWORD"));
+		return DriverManager.getConnection("jdbc:postgresql://" + System.getenv("CLIENT_HOST") + ":"
+			+ System.getenv("CLIENT_PORT") + "/" + System.getenv("CLIENT_DATABASE"), properties);
+	}
+
+	static Map<String, String> pairs(ResultSet rows, String name, String value) throws SQLException {
+		Map<String, String> found = new TreeMap<>();
+		while (rows.next())
+			found.put(rows.getString(name), rows.getString(value));
+		return found;
+	}
+
+	static String one(Connection connection, String sql) throws SQLException {
+		try (Statement statement = connection.createStatement(); ResultSet rows = statement.executeQuery(sql)) {
+			return rows.next() ? rows.getString(1) : null;
+		}
+	}
+
+	/* ---- what is tested ---- */
+
+	static void lists(Connection connection) throws Exception {
+		reset();
+		DatabaseMetaData data = connection.getMetaData();
+		ok(pairs(data.getSchemas(), "TABLE_SCHEM", "TABLE_SCHEM").keySet().containsAll(
+			List.of("marche_inclusion", "entreprise", "vues")), "getSchemas", "");
+		Map<String, String> foreign = pairs(data.getTables(null, "marche_inclusion", "%", new String[] { "FOREIGN TABLE" }),
+			"TABLE_NAME", "REMARKS");
+		Map<String, String> views = pairs(data.getTables(null, "vues", "%", new String[] { "VIEW" }), "TABLE_NAME", "REMARKS");
+		ok(foreign.containsKey("structures"), "getTables: FOREIGN TABLE", foreign);
+		ok(!foreign.containsValue(null), "each has its comment as REMARKS", foreign);
+		equal(views, foreign, "getTables: VIEW, the companion views with the same comments");
+		equal(pairs(data.getTables(null, "marche_inclusion", "%", new String[] { "TABLE", "VIEW" }), "TABLE_NAME", "REMARKS"),
+			Map.of(), "a tool that asks for tables and views only sees the companion views only");
+		Map<String, String> columns = pairs(data.getColumns(null, "marche_inclusion", "structures", "%"), "COLUMN_NAME", "REMARKS");
+		ok(columns.get("siret") != null && columns.get("siret").contains("SIRET"), "getColumns: REMARKS", columns);
+		equal(pairs(data.getColumns(null, "vues", "structures", "%"), "COLUMN_NAME", "REMARKS"), columns, "those of the view");
+		Map<String, String> types = pairs(data.getColumns(null, "marche_inclusion", "structures", "%"), "COLUMN_NAME", "TYPE_NAME");
+		equal(List.of(types.get("id"), types.get("is_active"), types.get("created_at"), types.get("sectors"), types.get("sectors_slugs")),
+			List.of("int4", "bool", "timestamptz", "jsonb", "_text"), "getColumns: types");
+		equal(pairs(data.getPrimaryKeys(null, "marche_inclusion", "structures"), "COLUMN_NAME", "PK_NAME"), Map.of(), "getPrimaryKeys: none");
+		equal(pairs(data.getIndexInfo(null, "marche_inclusion", "structures", false, true), "COLUMN_NAME", "INDEX_NAME"), Map.of(),
+			"getIndexInfo: none");
+		equal(received(), List.of(), "lists ask nothing");
+	}
+
+	static void reads(Connection connection, String schema) throws Exception {
+		reset();
+		try (PreparedStatement statement = connection.prepareStatement("SELECT * FROM " + schema + ".structures WHERE siret = ? ORDER BY id")) {
+			statement.setString(1, SIRET);
+			ResultSet rows = statement.executeQuery();
+			ok(rows.next() && rows.getInt("id") == 1001 && rows.getString("name").equals("Ateliers du Phare")
+				&& rows.getBoolean("is_active"), schema + ": a row", "");
+			ok(rows.getObject("created_at", OffsetDateTime.class) != null && rows.getArray("sectors_slugs").getArray() instanceof String[]
+				&& rows.getString("sectors").startsWith("["), schema + ": times, arrays, JSON", rows.getString("sectors"));
+			ok(rows.next() && rows.getInt("id") == 1002 && !rows.next(), schema + ": and another", "");
+		}
+		ok(received().size() == 1 && received().get(0).contains(SIRET), schema + ": the condition is sent", received());
+	}
+
+	/* Parameters of prepared statements: plans for one value, then for any value. */
+	static void parameters() throws Exception {
+		try (Connection connection = connect();
+			PreparedStatement statement = connection.prepareStatement("SELECT siret FROM entreprise.entreprise_siege_social WHERE siren = ?")) {
+			List<String> wrong = new ArrayList<>();
+			int n = 0;
+			for (String mode : List.of("auto", "force_generic_plan")) {
+				one(connection, "SELECT set_config('plan_cache_mode', '" + mode + "', false)");
+				for (String siren : SIRENS) {
+					reset();
+					statement.setString(1, siren);
+					ResultSet rows = statement.executeQuery();
+					if (!rows.next() || rows.getString(1) == null || rows.next() || received().size() != 1
+						|| !received().get(0).contains("/" + siren + "/"))
+						wrong.add(mode + " " + siren + " " + received());
+					n++;
+				}
+			}
+			equal(wrong, List.of(), n + " executions ask for the key that is bound, and for nothing else");
+			String generic = one(connection, "SELECT max(generic_plans) FROM pg_prepared_statements");
+			ok(generic != null && Long.parseLong(generic) >= SIRENS.size(), "prepared by the server, with a plan for any value", generic);
+			statement.setString(1, null);
+			reset();
+			ok(!statement.executeQuery().next() && received().isEmpty(), "a NULL is no key: no row, no request", received());
+		}
+		try (Connection connection = connect();
+			PreparedStatement statement = connection.prepareStatement("SELECT siren FROM entreprise.entreprise_siege_social WHERE siren = ANY (?)")) {
+			reset();
+			statement.setArray(1, connection.createArrayOf("text", SIRENS.subList(0, 3).toArray()));
+			ResultSet rows = statement.executeQuery();
+			TreeSet<String> found = new TreeSet<>();
+			while (rows.next())
+				found.add(rows.getString(1));
+			equal(List.copyOf(found), SIRENS.subList(0, 3), "an array of keys");
+			equal(received().size(), 3, "is a request for each");
+		}
+	}
+
+	/* What Metabase reads of each table to guess at its columns, and what it must not get. */
+	static void probes(Connection connection) throws Exception {
+		reset();
+		try (Statement statement = connection.createStatement()) {
+			ResultSet rows = statement.executeQuery("SELECT substring(\"entreprise\".\"entreprise_siege_social\".\"siret\", 1, 1234) AS \"substring1\","
+				+ " \"entreprise\".\"entreprise_siege_social\".\"siren\" FROM \"entreprise\".\"entreprise_siege_social\" LIMIT 10000");
+			ok(!rows.next() && rows.getMetaData().getColumnCount() == 2, "a preview of a table that needs a key is empty", "");
+			SQLWarning warning = statement.getWarnings();
+			ok(warning != null && warning.getMessage().contains("key column \"siren\" has no value"), "with a warning", warning);
+			ok(!statement.executeQuery("SELECT TRUE FROM \"marche_inclusion\".\"structures\" WHERE 1 <> 1 LIMIT 0").next(), "a test of the right to read", "");
+		}
+		equal(one(connection, "SELECT \"siren\" FROM \"entreprise\".\"entreprise_siege_social\" GROUP BY \"siren\" ORDER BY \"siren\" LIMIT 1000"),
+			null, "so is a list of the values of a column");
+		try {
+			one(connection, "SELECT count(*) FROM \"entreprise\".\"entreprise_siege_social\"");
+			ok(false, "a count without a key is no 0, but an error", "none");
+		} catch (SQLException error) {
+			equal(error.getSQLState(), "HV002", "a count without a key is no 0, but an error");
+		}
+		equal(received(), List.of(), "none of these asks anything");
+	}
+
+	/* Rows in parts: what is fetched is what is asked. */
+	static void parts(Connection connection) throws Exception {
+		reset();
+		connection.setAutoCommit(false);
+		Integer[] ids = IntStream.range(1001, 1041).boxed().toArray(Integer[]::new);
+		try (PreparedStatement statement = connection.prepareStatement("SELECT id FROM marche_inclusion.structures WHERE id = ANY (?)")) {
+			statement.setArray(1, connection.createArrayOf("int4", ids));
+			statement.setFetchSize(1);
+			ResultSet rows = statement.executeQuery();
+			rows.next();
+			int asked = received().size();
+			System.out.println("# fetch size 1: " + asked + " of " + ids.length + " requests before the first row");
+			ok(asked > 0 && asked < ids.length, "fetch size: the first row asks for a part of the keys only", asked);
+			int n = 1;
+			while (rows.next())
+				n++;
+			ok(n > ids.length / 2 && received().size() == ids.length, "all rows, each key once", n + " rows, " + received().size() + " requests");
+		}
+		connection.commit();
+		reset();
+		try (PreparedStatement statement = connection.prepareStatement("SELECT siren FROM entreprise.entreprise_siege_social LIMIT 10")) {
+			statement.setFetchSize(5);
+			ok(!statement.executeQuery().next(), "a preview in parts is empty without a key, too", "");
+		}
+		connection.commit();
+		connection.setAutoCommit(true);
+		try (Statement statement = connection.createStatement()) {
+			statement.setMaxRows(3);
+			ResultSet rows = statement.executeQuery("SELECT id FROM marche_inclusion.structures");
+			int n = 0;
+			while (rows.next())
+				n++;
+			equal(n, 3, "setMaxRows");
+		}
+	}
+
+	interface Action {
+		void run() throws Exception;
+	}
+
+	/* A query ends with a cancel: its SQLSTATE; when it has to end is the caller's. */
+	static void cancelled(PreparedStatement statement, Action meanwhile, String name) throws Exception {
+		stall();
+		long[] since = { 0 };
+		Thread other = new Thread(() -> {
+			try {
+				waitFor(true);
+				since[0] = System.nanoTime();
+				meanwhile.run();
+			} catch (Exception error) {
+				error.printStackTrace();
+			}
+		});
+		other.start();
+		statement.setString(1, SIRET);
+		try {
+			statement.executeQuery();
+			ok(false, name, "no error");
+		} catch (SQLException error) {
+			long ms = (System.nanoTime() - since[0]) / 1_000_000;
+			equal(error.getSQLState(), "57014", name);
+			System.out.println("# " + name + ": " + ms + " ms after the request");
+			ok(ms < TIME_TO_END_MS + statement.getQueryTimeout() * 1000L, name + ": at once", ms);
+		}
+		other.join();
+		waitFor(false);
+		reset();
+	}
+
+	static void cancels(Connection connection) throws Exception {
+		try (PreparedStatement statement = connection.prepareStatement("SELECT name FROM vues.structures WHERE siret = ?")) {
+			cancelled(statement, statement::cancel, "Statement.cancel");
+			ok(statement.executeQuery().next(), "the connection goes on", "");
+			statement.setQueryTimeout(1);
+			cancelled(statement, () -> { }, "setQueryTimeout");
+			statement.setQueryTimeout(0);
+			ok(statement.executeQuery().next(), "the connection goes on", "");
+		}
+	}
+
+	public static void main(String[] arguments) throws Exception {
+		try (Connection connection = connect()) {
+			lists(connection);
+			reads(connection, "marche_inclusion");
+			reads(connection, "vues");
+			parameters();
+			probes(connection);
+			parts(connection);
+			cancels(connection);
+		}
+		System.exit(failed ? 1 : 0);
+	}
+}
