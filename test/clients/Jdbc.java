@@ -27,6 +27,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 public class Jdbc {
 	static final String SIRET = "00000301200010";
@@ -55,7 +56,8 @@ public class Jdbc {
 	/* ---- the local API server ---- */
 
 	static String control(String what, String body) throws Exception {
-		HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(System.getenv("APIGOUV_STUB_URL") + "/_stub/" + what));
+		URI address = URI.create(System.getenv("APIGOUV_STUB_URL") + "/_stub/" + what);
+		HttpRequest.Builder request = HttpRequest.newBuilder(address);
 		if (body != null)
 			request.header("Content-Type", "application/json").POST(HttpRequest.BodyPublishers.ofString(body));
 		return HTTP.send(request.build(), HttpResponse.BodyHandlers.ofString()).body();
@@ -98,11 +100,22 @@ public class Jdbc {
 			+ System.getenv("CLIENT_PORT") + "/" + System.getenv("CLIENT_DATABASE"), properties);
 	}
 
+	/* Of each row the values of two columns. */
 	static Map<String, String> pairs(ResultSet rows, String name, String value) throws SQLException {
 		Map<String, String> found = new TreeMap<>();
 		while (rows.next())
 			found.put(rows.getString(name), rows.getString(value));
 		return found;
+	}
+
+	/* The tables of a schema with their comments. */
+	static Map<String, String> tables(DatabaseMetaData data, String schema, String... types) throws SQLException {
+		return pairs(data.getTables(null, schema, "%", types), "TABLE_NAME", "REMARKS");
+	}
+
+	/* What is told of the columns of the table of structures. */
+	static Map<String, String> columns(DatabaseMetaData data, String schema, String what) throws SQLException {
+		return pairs(data.getColumns(null, schema, "structures", "%"), "COLUMN_NAME", what);
 	}
 
 	static String one(Connection connection, String sql) throws SQLException {
@@ -116,46 +129,46 @@ public class Jdbc {
 	static void lists(Connection connection) throws Exception {
 		reset();
 		DatabaseMetaData data = connection.getMetaData();
-		ok(pairs(data.getSchemas(), "TABLE_SCHEM", "TABLE_SCHEM").keySet().containsAll(
-			List.of("marche_inclusion", "entreprise", "vues")), "getSchemas", "");
-		Map<String, String> foreign = pairs(data.getTables(null, "marche_inclusion", "%", new String[] { "FOREIGN TABLE" }),
-			"TABLE_NAME", "REMARKS");
-		Map<String, String> views = pairs(data.getTables(null, "vues", "%", new String[] { "VIEW" }), "TABLE_NAME", "REMARKS");
+		Map<String, String> schemas = pairs(data.getSchemas(), "TABLE_SCHEM", "TABLE_SCHEM");
+		ok(schemas.keySet().containsAll(List.of("marche_inclusion", "entreprise", "vues")), "getSchemas", schemas);
+		Map<String, String> foreign = tables(data, "marche_inclusion", "FOREIGN TABLE");
 		ok(foreign.containsKey("structures"), "getTables: FOREIGN TABLE", foreign);
 		ok(!foreign.containsValue(null), "each has its comment as REMARKS", foreign);
-		equal(views, foreign, "getTables: VIEW, the companion views with the same comments");
-		equal(pairs(data.getTables(null, "marche_inclusion", "%", new String[] { "TABLE", "VIEW" }), "TABLE_NAME", "REMARKS"),
-			Map.of(), "a tool that asks for tables and views only sees the companion views only");
-		Map<String, String> columns = pairs(data.getColumns(null, "marche_inclusion", "structures", "%"), "COLUMN_NAME", "REMARKS");
-		ok(columns.get("siret") != null && columns.get("siret").contains("SIRET"), "getColumns: REMARKS", columns);
-		equal(pairs(data.getColumns(null, "vues", "structures", "%"), "COLUMN_NAME", "REMARKS"), columns, "those of the view");
-		Map<String, String> types = pairs(data.getColumns(null, "marche_inclusion", "structures", "%"), "COLUMN_NAME", "TYPE_NAME");
-		equal(List.of(types.get("id"), types.get("is_active"), types.get("created_at"), types.get("sectors"), types.get("sectors_slugs")),
+		equal(tables(data, "vues", "VIEW"), foreign, "getTables: VIEW, the companion views with the same comments");
+		equal(tables(data, "marche_inclusion", "TABLE", "VIEW"), Map.of(),
+			"a tool that asks for tables and views only does not see foreign tables");
+		Map<String, String> comments = columns(data, "marche_inclusion", "REMARKS");
+		ok(comments.get("siret") != null && comments.get("siret").contains("SIRET"), "getColumns: REMARKS", comments);
+		equal(columns(data, "vues", "REMARKS"), comments, "those of the view");
+		Map<String, String> types = columns(data, "marche_inclusion", "TYPE_NAME");
+		equal(Stream.of("id", "is_active", "created_at", "sectors", "sectors_slugs").map(types::get).toList(),
 			List.of("int4", "bool", "timestamptz", "jsonb", "_text"), "getColumns: types");
-		equal(pairs(data.getPrimaryKeys(null, "marche_inclusion", "structures"), "COLUMN_NAME", "PK_NAME"), Map.of(), "getPrimaryKeys: none");
-		equal(pairs(data.getIndexInfo(null, "marche_inclusion", "structures", false, true), "COLUMN_NAME", "INDEX_NAME"), Map.of(),
-			"getIndexInfo: none");
+		ok(!data.getPrimaryKeys(null, "marche_inclusion", "structures").next(), "getPrimaryKeys: none", "some");
+		ok(!data.getIndexInfo(null, "marche_inclusion", "structures", false, true).next(), "getIndexInfo: none", "some");
 		equal(received(), List.of(), "lists ask nothing");
 	}
 
 	static void reads(Connection connection, String schema) throws Exception {
 		reset();
-		try (PreparedStatement statement = connection.prepareStatement("SELECT * FROM " + schema + ".structures WHERE siret = ? ORDER BY id")) {
+		String sql = "SELECT * FROM " + schema + ".structures WHERE siret = ? ORDER BY id";
+		try (PreparedStatement statement = connection.prepareStatement(sql)) {
 			statement.setString(1, SIRET);
 			ResultSet rows = statement.executeQuery();
 			ok(rows.next() && rows.getInt("id") == 1001 && rows.getString("name").equals("Ateliers du Phare")
 				&& rows.getBoolean("is_active"), schema + ": a row", "");
-			ok(rows.getObject("created_at", OffsetDateTime.class) != null && rows.getArray("sectors_slugs").getArray() instanceof String[]
+			ok(rows.getObject("created_at", OffsetDateTime.class) != null
+				&& rows.getArray("sectors_slugs").getArray() instanceof String[]
 				&& rows.getString("sectors").startsWith("["), schema + ": times, arrays, JSON", rows.getString("sectors"));
 			ok(rows.next() && rows.getInt("id") == 1002 && !rows.next(), schema + ": and another", "");
 		}
-		ok(received().size() == 1 && received().get(0).contains(SIRET), schema + ": the condition is sent", received());
+		List<String> asked = received();
+		ok(asked.size() == 1 && asked.get(0).contains(SIRET), schema + ": the condition is sent", asked);
 	}
 
 	/* Parameters of prepared statements: plans for one value, then for any value. */
 	static void parameters() throws Exception {
-		try (Connection connection = connect();
-			PreparedStatement statement = connection.prepareStatement("SELECT siret FROM entreprise.entreprise_siege_social WHERE siren = ?")) {
+		String sql = "SELECT siren, siret FROM entreprise.entreprise_siege_social WHERE siren = ";
+		try (Connection connection = connect(); PreparedStatement statement = connection.prepareStatement(sql + "?")) {
 			List<String> wrong = new ArrayList<>();
 			int n = 0;
 			for (String mode : List.of("auto", "force_generic_plan")) {
@@ -164,21 +177,23 @@ public class Jdbc {
 					reset();
 					statement.setString(1, siren);
 					ResultSet rows = statement.executeQuery();
-					if (!rows.next() || rows.getString(1) == null || rows.next() || received().size() != 1
-						|| !received().get(0).contains("/" + siren + "/"))
-						wrong.add(mode + " " + siren + " " + received());
+					boolean right = rows.next() && rows.getString(1).equals(siren) && !rows.next();
+					List<String> asked = received();
+					if (!right || asked.size() != 1 || !asked.get(0).contains("/" + siren + "/"))
+						wrong.add(mode + " " + siren + " " + asked);
 					n++;
 				}
 			}
 			equal(wrong, List.of(), n + " executions ask for the key that is bound, and for nothing else");
 			String generic = one(connection, "SELECT max(generic_plans) FROM pg_prepared_statements");
-			ok(generic != null && Long.parseLong(generic) >= SIRENS.size(), "prepared by the server, with a plan for any value", generic);
+			ok(generic != null && Long.parseLong(generic) >= SIRENS.size(),
+				"prepared by the server, with a plan for any value", generic);
 			statement.setString(1, null);
 			reset();
-			ok(!statement.executeQuery().next() && received().isEmpty(), "a NULL is no key: no row, no request", received());
+			boolean any = statement.executeQuery().next();
+			ok(!any && received().isEmpty(), "a NULL is no key: no row, no request", received());
 		}
-		try (Connection connection = connect();
-			PreparedStatement statement = connection.prepareStatement("SELECT siren FROM entreprise.entreprise_siege_social WHERE siren = ANY (?)")) {
+		try (Connection connection = connect(); PreparedStatement statement = connection.prepareStatement(sql + "ANY (?)")) {
 			reset();
 			statement.setArray(1, connection.createArrayOf("text", SIRENS.subList(0, 3).toArray()));
 			ResultSet rows = statement.executeQuery();
@@ -194,15 +209,20 @@ public class Jdbc {
 	static void probes(Connection connection) throws Exception {
 		reset();
 		try (Statement statement = connection.createStatement()) {
-			ResultSet rows = statement.executeQuery("SELECT substring(\"entreprise\".\"entreprise_siege_social\".\"siret\", 1, 1234) AS \"substring1\","
-				+ " \"entreprise\".\"entreprise_siege_social\".\"siren\" FROM \"entreprise\".\"entreprise_siege_social\" LIMIT 10000");
-			ok(!rows.next() && rows.getMetaData().getColumnCount() == 2, "a preview of a table that needs a key is empty", "");
+			ResultSet rows = statement.executeQuery("""
+				SELECT substring("entreprise"."entreprise_siege_social"."siret", 1, 1234) AS "substring1",
+					"entreprise"."entreprise_siege_social"."siren" FROM "entreprise"."entreprise_siege_social" LIMIT 10000""");
+			int columns = rows.getMetaData().getColumnCount();
+			ok(!rows.next() && columns == 2, "a preview of a table that needs a key is empty", columns);
 			SQLWarning warning = statement.getWarnings();
-			ok(warning != null && warning.getMessage().contains("key column \"siren\" has no value"), "with a warning", warning);
-			ok(!statement.executeQuery("SELECT TRUE FROM \"marche_inclusion\".\"structures\" WHERE 1 <> 1 LIMIT 0").next(), "a test of the right to read", "");
+			ok(warning != null && warning.getMessage().contains("key column \"siren\" has no value"), "with a warning",
+				warning);
 		}
-		equal(one(connection, "SELECT \"siren\" FROM \"entreprise\".\"entreprise_siege_social\" GROUP BY \"siren\" ORDER BY \"siren\" LIMIT 1000"),
+		equal(one(connection, """
+			SELECT "siren" FROM "entreprise"."entreprise_siege_social" GROUP BY "siren" ORDER BY "siren" LIMIT 1000"""),
 			null, "so is a list of the values of a column");
+		equal(one(connection, "SELECT TRUE FROM \"marche_inclusion\".\"structures\" WHERE 1 <> 1 LIMIT 0"), null,
+			"a test of the right to read");
 		try {
 			one(connection, "SELECT count(*) FROM \"entreprise\".\"entreprise_siege_social\"");
 			ok(false, "a count without a key is no 0, but an error", "none");
@@ -217,7 +237,8 @@ public class Jdbc {
 		reset();
 		connection.setAutoCommit(false);
 		Integer[] ids = IntStream.range(1001, 1041).boxed().toArray(Integer[]::new);
-		try (PreparedStatement statement = connection.prepareStatement("SELECT id FROM marche_inclusion.structures WHERE id = ANY (?)")) {
+		String byIds = "SELECT id FROM marche_inclusion.structures WHERE id = ANY (?)";
+		try (PreparedStatement statement = connection.prepareStatement(byIds)) {
 			statement.setArray(1, connection.createArrayOf("int4", ids));
 			statement.setFetchSize(1);
 			ResultSet rows = statement.executeQuery();
@@ -228,13 +249,15 @@ public class Jdbc {
 			int n = 1;
 			while (rows.next())
 				n++;
-			ok(n > ids.length / 2 && received().size() == ids.length, "all rows, each key once", n + " rows, " + received().size() + " requests");
+			asked = received().size();
+			ok(n > ids.length / 2 && asked == ids.length, "all rows, each key once", n + " rows, " + asked + " requests");
 		}
 		connection.commit();
 		reset();
-		try (PreparedStatement statement = connection.prepareStatement("SELECT siren FROM entreprise.entreprise_siege_social LIMIT 10")) {
+		String preview = "SELECT siren FROM entreprise.entreprise_siege_social LIMIT 10";
+		try (PreparedStatement statement = connection.prepareStatement(preview)) {
 			statement.setFetchSize(5);
-			ok(!statement.executeQuery().next(), "a preview in parts is empty without a key, too", "");
+			ok(!statement.executeQuery().next(), "a preview in parts is empty without a key, too", "a row");
 		}
 		connection.commit();
 		connection.setAutoCommit(true);
@@ -282,7 +305,8 @@ public class Jdbc {
 	}
 
 	static void cancels(Connection connection) throws Exception {
-		try (PreparedStatement statement = connection.prepareStatement("SELECT name FROM vues.structures WHERE siret = ?")) {
+		String sql = "SELECT name FROM vues.structures WHERE siret = ?";
+		try (PreparedStatement statement = connection.prepareStatement(sql)) {
 			cancelled(statement, statement::cancel, "Statement.cancel");
 			ok(statement.executeQuery().next(), "the connection goes on", "");
 			statement.setQueryTimeout(1);

@@ -58,10 +58,16 @@ async function until(happened, what) {
 	}
 }
 
+/* Nothing is under way at the local API server. */
+async function untilIdle() {
+	await until(async () => (await control('requests')).every(entry => entry.ended !== null), 'the end of the requests');
+}
+
 /* A connection; notices are what the server tells on it. */
 async function connect(options) {
-	const client = new Client({ host: process.env.CLIENT_HOST, port: Number(process.env.CLIENT_PORT),
-		database: process.env.CLIENT_DATABASE, user: process.env.CLIENT_USER, password: process.env.CLIENT_PASSWORD, ...options });
+	const { CLIENT_HOST, CLIENT_PORT, CLIENT_DATABASE, CLIENT_USER, CLIENT_PASSWORD } = process.env;
+	const client = new Client({ host: CLIENT_HOST, port: Number(CLIENT_PORT), database: CLIENT_DATABASE, user: CLIENT_USER,
+		password: CLIENT_PASSWORD, ...options });
 	client.notices = [];
 	client.on('notice', notice => client.notices.push(notice.message));
 	await client.connect();
@@ -74,19 +80,22 @@ const errorOf = promise => promise.then(() => null, error => error);
 async function lists(client) {
 	await reset();
 	const tables = await client.query('SELECT table_schema, table_name, table_type,'
-		+ " obj_description(format('%I.%I', table_schema, table_name)::regclass) AS comment FROM information_schema.tables"
+		+ " obj_description(format('%I.%I', table_schema, table_name)::regclass) AS comment"
+		+ ' FROM information_schema.tables'
 		+ " WHERE table_schema = ANY ($1) ORDER BY table_schema, table_name", [['marche_inclusion', 'vues']]);
 	const of = schema => tables.rows.filter(row => row.table_schema === schema);
-	ok(of('marche_inclusion').length > 0 && of('marche_inclusion').every(row => row.table_type === 'FOREIGN' && row.comment),
+	const foreign = of('marche_inclusion');
+	ok(foreign.length > 0 && foreign.every(row => row.table_type === 'FOREIGN' && row.comment),
 		'information_schema.tables: type FOREIGN, with their comments', tables.rows);
 	equal(of('vues').map(row => [row.table_name, row.table_type, row.comment]),
-		of('marche_inclusion').map(row => [row.table_name, 'VIEW', row.comment]), 'a companion view for each, with its comment');
+		foreign.map(row => [row.table_name, 'VIEW', row.comment]), 'a companion view for each, with its comment');
 	const columns = await client.query('SELECT table_schema, column_name, data_type,'
 		+ " col_description(format('%I.%I', table_schema, table_name)::regclass, ordinal_position) AS comment"
-		+ " FROM information_schema.columns WHERE table_name = 'structures' AND table_schema = ANY ($1) ORDER BY ordinal_position",
-		[['marche_inclusion', 'vues']]);
-	const columnsOf = schema => columns.rows.filter(row => row.table_schema === schema).map(row => [row.column_name, row.data_type, row.comment]);
-	ok(columnsOf('marche_inclusion').every(column => column[2]) && columnsOf('marche_inclusion').some(column => column[0] === 'siret'),
+		+ " FROM information_schema.columns WHERE table_name = 'structures' AND table_schema = ANY ($1)"
+		+ ' ORDER BY ordinal_position', [['marche_inclusion', 'vues']]);
+	const columnsOf = schema => columns.rows.filter(row => row.table_schema === schema)
+		.map(row => [row.column_name, row.data_type, row.comment]);
+	ok(columnsOf('marche_inclusion').length > 0 && columnsOf('marche_inclusion').every(column => column[2]),
 		'columns with their comments', columns.rows);
 	equal(columnsOf('vues'), columnsOf('marche_inclusion'), 'those of the view');
 	equal(await received(), [], 'lists ask nothing');
@@ -120,9 +129,10 @@ async function parameters(client) {
 	const plans = await client.query("SELECT generic_plans::int FROM pg_prepared_statements WHERE name = 'siege'");
 	ok(plans.rows[0].generic_plans >= SIRENS.length, 'also with a plan for any value', plans.rows);
 	await reset();
-	const { rows } = await client.query('SELECT siren FROM entreprise.entreprise_siege_social WHERE siren = ANY ($1) ORDER BY 1',
-		[SIRENS.slice(0, 3)]);
-	equal([rows.map(row => row.siren), (await received()).length], [SIRENS.slice(0, 3), 3], 'an array of keys is a request for each');
+	const keys = SIRENS.slice(0, 3);
+	const { rows } = await client.query('SELECT siren FROM entreprise.entreprise_siege_social WHERE siren = ANY ($1)'
+		+ ' ORDER BY siren', [keys]);
+	equal([rows.map(row => row.siren), (await received()).length], [keys, 3], 'an array of keys is a request for each');
 }
 
 async function probes(client) {
@@ -151,8 +161,8 @@ async function parts(client) {
 	const left = client.query(new Cursor('SELECT id FROM marche_inclusion.structures WHERE id = ANY ($1)', [ids]));
 	await left.read(1);
 	await left.close();
+	await untilIdle();
 	ok((await received()).length < ids.length, 'a cursor that is closed early does not ask for the rest', await received());
-	await until(async () => (await control('requests')).every(entry => entry.ended !== null), 'the end of the requests');
 	await reset();
 }
 
@@ -168,7 +178,7 @@ async function cancels(client, other) {
 	equal(error && error.code, '57014', 'pg_cancel_backend ends a query that waits for the API');
 	ok(at - began < TIME_TO_END_MS, 'at once', at - began);
 	console.log(`# cancelled in ${at - began} ms`);
-	await until(async () => (await control('requests')).every(entry => entry.ended !== null), 'the end of the request');
+	await untilIdle();
 	await reset();
 	equal((await client.query(query, [SIRET])).rows.length, 2, 'the connection goes on');
 

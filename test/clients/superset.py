@@ -141,6 +141,17 @@ def cancels():
         print(f"# cancelled in {seconds * 1000:.1f} ms")
     with ENGINE.connect() as connection:
         equal(len(connection.execute(query, {"siret": tap.SIRET}).all()), 2, "the connection goes on")
+    # Superset ends the session of a query that is stopped
+    with ENGINE.connect() as connection, ENGINE.connect() as other:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+        seconds, error = tap.seconds_to_cancel(
+            lambda: connection.execute(query, {"siret": tap.SIRET}),
+            lambda: other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}))
+        ok(error is not None and error.connection_invalidated, "pg_terminate_backend by the same role ends the session",
+           error)
+        ok(seconds < tap.TIME_TO_END, "at once, too", seconds)
+    with ENGINE.connect() as connection:
+        equal(len(connection.execute(query, {"siret": tap.SIRET}).all()), 2, "and the pool gives another one")
         tap.stalled()
         connection.execute(text("SET statement_timeout = '300ms'"))
         try:
