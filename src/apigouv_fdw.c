@@ -68,13 +68,21 @@ static const struct config_enum_entry missing_key_values[] = {
 	{NULL, 0, false}
 };
 
-/* Definitions read from another directory are not valid any more. */
+/*
+ * definition_dir_changed
+ *		Definitions read from another directory are not valid any more.
+ *
+ * The variable itself cannot be looked at: while a parallel worker is given
+ * the settings of its leader, the value that it points to has been freed.
+ */
 static void
 definition_dir_changed(const char *newval, void *extra)
 {
-	if (apigouv_definition_dir == NULL || newval == NULL ||
-		strcmp(apigouv_definition_dir, newval) != 0)
+	static char known[MAXPGPATH] = "";
+
+	if (strcmp(known, newval ? newval : "") != 0)
 	{
+		strlcpy(known, newval ? newval : "", sizeof(known));
 		apigouv_apidef_reset();
 		ResetPlanCache();		/* plans hold positions in definitions */
 	}
