@@ -76,6 +76,8 @@ def probes(cursor):
     tap.reset()
     equal(cursor.execute("SELECT * FROM entreprise.entreprise_siege_social LIMIT 200").fetchall(), [],
           "a preview of a table that needs a key is empty")
+    ok(any('key column "siren" has no value' in message for _, message in cursor.messages),
+       "with a warning in the driver's diagnostics", cursor.messages)
     try:
         cursor.execute("SELECT count(*) FROM entreprise.entreprise_siege_social")
         ok(False, "a count without a key is no 0, but an error")
@@ -88,7 +90,6 @@ def probes(cursor):
 def parts():
     """Rows in parts: with UseDeclareFetch the driver declares a cursor."""
     connection = connect("UseDeclareFetch=1;Fetch=5")
-    connection.autocommit = False
     cursor = connection.cursor()
     ids = ", ".join(str(number) for number in range(1001, 1041))
     tap.reset()
@@ -101,6 +102,10 @@ def parts():
     ok(len(rows) > 20 and len(tap.received()) == 40, "all rows, each key once", len(rows), len(tap.received()))
     equal(cursor.execute("SELECT siren FROM entreprise.entreprise_siege_social LIMIT 10").fetchall(), [],
           "a preview in parts is empty without a key, too")
+    # in autocommit, the driver declares its cursors WITH HOLD
+    connection.autocommit = True
+    equal(cursor.execute("SELECT siren FROM entreprise.entreprise_siege_social LIMIT 10").fetchall(), [],
+          "and out of a transaction")
     connection.close()
 
 
