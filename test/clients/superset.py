@@ -58,8 +58,8 @@ def lists():
     equal(tap.received(), [], "lists ask nothing")
 
 
-def reads(schema):
-    """Rows and values, by parameters."""
+def reads(schema, token):
+    """Rows and values, by parameters; the token is the tool's own, or that of who owns the view."""
     structures = reflected("structures", schema)
     with ENGINE.connect() as connection:
         tap.reset()
@@ -72,6 +72,7 @@ def reads(schema):
            and rows[0]["created_at"].tzinfo is not None, f"{schema}: JSON, arrays and times are Python's", rows[0])
         asked = tap.received()
         ok(asked and all(tap.SIRET in one for one in asked), f"{schema}: the condition is sent", asked)
+        equal(tap.tokens(), {token}, f"{schema}: whose token is sent")
         tap.reset()
         count = connection.execute(select(func.count()).select_from(structures).where(
             structures.c.kind.in_(["EI"]))).scalar()
@@ -163,8 +164,8 @@ def cancels():
 
 
 lists()
-reads("marche_inclusion")
-reads("vues")
+reads("marche_inclusion", "marche_inclusion_autre")
+reads("vues", "marche_inclusion")
 probes()
 streams()
 cancels()

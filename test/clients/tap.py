@@ -54,6 +54,11 @@ def received():
             for entry in control("requests")]
 
 
+def tokens():
+    """The names of the tokens that came with these requests."""
+    return {entry["token"] for entry in control("requests")}
+
+
 def stalled():
     """Let the next requests stall, whatever they ask."""
     reset()
