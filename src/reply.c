@@ -447,7 +447,7 @@ raise_refused_here(const ApigouvOptions *options,
 
 /* What to do about a connection that cannot be made; NULL: nothing known. */
 static const char *
-advice_on(const ApigouvTransfer *transfer)
+advice_on(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 {
 	switch (transfer->cause)
 	{
@@ -464,6 +464,8 @@ advice_on(const ApigouvTransfer *transfer)
 		case APIGOUV_CAUSE_OTHER_HOST:
 			return gettext_noop("The certificate is of another host: check the address in the options of the foreign server.");
 		case APIGOUV_CAUSE_CA_FILE:
+			if (options->ca_file == NULL)
+				return gettext_noop("The system has no certificates of authorities to trust: install them (package ca-certificates), or name yours in option \"ca_file\" of the foreign server.");
 			return gettext_noop("Check option \"ca_file\" of the foreign server: the database user must be able to read that file, and it must hold certificates.");
 		case APIGOUV_CAUSE_UNKNOWN:
 			break;
@@ -510,7 +512,7 @@ raise_failure(const ApigouvOptions *options, const ApigouvTransfer *transfer)
 			break;
 		case APIGOUV_FAILURE_CONNECT:
 		case APIGOUV_FAILURE_TLS:
-			advice = advice_on(transfer);
+			advice = advice_on(options, transfer);
 			break;
 		default:
 			break;
