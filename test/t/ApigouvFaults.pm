@@ -81,7 +81,7 @@ sub openssl
 {
 	my (@arguments) = @_;
 	my $log = PostgreSQL::Test::Utils::tempdir() . '/openssl.log';
-	my $pid = fork() // die "fork: $!";
+	my $pid = forked();
 	if ($pid == 0)
 	{
 		open(STDOUT, '>', $log);

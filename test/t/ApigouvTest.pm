@@ -25,7 +25,7 @@ our @EXPORT = qw(
   stub_url stub_reset stub_latency stub_options faults replay requests
   in_flight most_at_once measured wait_for_requests wait_until_idle token all_secrets
   new_cluster create_apis log_all_but_parameters session refuses counted asks run_sql still_works raw_server
-  raw_requests stop_raw_servers helper_process free_port root shared_dir samples_dir json_text slurp_bytes envelope
+  raw_requests stop_raw_servers forked helper_process free_port root shared_dir samples_dir json_text slurp_bytes envelope
   descriptors resident_bytes keeps_its_size own_definitions sanitized time_to_end
   give_entreprise entreprise_detail
 );
@@ -65,6 +65,7 @@ my $http = HTTP::Tiny->new(
 	timeout => $PATIENCE);
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my ($stub_url, %tokens, @processes, @raw_servers);
+my $own_pid = $$;
 
 sub python { return -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3'; }
 
@@ -87,6 +88,15 @@ sub stub_url
 	return $stub_url = "http://127.0.0.1:" . ($port + 0);
 }
 
+# fork, of which the child ends at once when it is told to: from PostgreSQL 17
+# on, its modules would run the END blocks first, and stop the cluster.
+sub forked
+{
+	my $pid = fork() // die "fork: $!";
+	@SIG{qw(TERM INT)} = ('DEFAULT') x 2 if $pid == 0;
+	return $pid;
+}
+
 # A program that runs until the test ends, or end_helper.  Returns its pid.
 sub helper_process { return helper_process_to('/dev/null', @_); }
 
@@ -94,7 +104,7 @@ sub helper_process { return helper_process_to('/dev/null', @_); }
 sub helper_process_to
 {
 	my ($output, @command) = @_;
-	my $pid = fork() // die "fork: $!";
+	my $pid = forked();
 	if ($pid == 0)
 	{
 		open(STDOUT, '>', $output);
@@ -276,7 +286,7 @@ sub raw_server
 		LocalPort => 0,
 		Proto => 'tcp',
 		Listen => 64) or die "listen: $!";
-	my $pid = fork() // die "fork: $!";
+	my $pid = forked();
 	if ($pid == 0)
 	{
 		$SIG{PIPE} = 'IGNORE';
@@ -337,8 +347,8 @@ sub stop_raw_servers
 END
 {
 	my $status = $?;
-	stop_raw_servers();
-	if (@processes)
+	stop_raw_servers() if $$ == $own_pid;
+	if (@processes && $$ == $own_pid)
 	{
 		kill 'TERM', @processes;
 		waitpid $_, 0 for @processes;

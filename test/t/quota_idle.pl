@@ -17,7 +17,7 @@ my $control = session($node);
 my $listener = IO::Socket::INET->new(
 	LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp', Listen => 1) or die "listen: $!";
 my $body = json_text($YES);
-my $server = fork() // die "fork: $!";
+my $server = forked();
 if ($server == 0)
 {
 	my $client = $listener->accept;

@@ -456,7 +456,7 @@ sub start_table
 {
 	my ($table) = @_;
 	pipe(my $from, my $to) or die "pipe: $!";
-	my $pid = fork() // die "fork: $!";
+	my $pid = forked();
 	if ($pid == 0)
 	{
 		my $report = eval { run_table($table) } // { failed => 1, rows => 0, why => $@, note => $table->{name} };
@@ -483,7 +483,7 @@ sub finish_table
 # ---- the local API server, smaller than that of the other tests ----
 
 my $port_file = PostgreSQL::Test::Utils::tempdir() . '/port';
-my $stub = fork() // die "fork: $!";
+my $stub = forked();
 if ($stub == 0)
 {
 	open(STDOUT, '>', '/dev/null');
