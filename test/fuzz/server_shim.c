@@ -26,6 +26,9 @@
 #include "nodes/pg_list.h"
 #include "regex/regex.h"
 #include "storage/fd.h"
+#if __has_include("varatt.h")	/* from PostgreSQL 16 on, apart */
+#include "varatt.h"
+#endif
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
