@@ -104,7 +104,7 @@ def measure(setting, quick, rounds):
     found["ledger"] = repeat(few, sessions.ledger, setting)
     say("memory")
     found["memory"] = {name: repeat(0 if quick else 2, sessions.memory, setting, *how) for name, how in MEMORY.items()}
-    say("first query, OpenSSL not ready")
+    say("first query, ssl off")
     setting.control_cluster("restart", "ssl=off")
     found["first_without"] = repeat(4 * few, sessions.first_query, setting, sirets)
     found["megabytes"] = setting.megabytes

@@ -65,7 +65,7 @@ def others(found):
             ["the same read again in the transaction", f"{again:.0f} ms"],
             ["first look-up of a backend, more than its second", f"{more:.2f} ms (of a local table: {plain:.2f} ms;"
              f" processor time alone: {processor:.2f} ms)"],
-            ["the same where the server has not made OpenSSL ready (`ssl = off`)", f"{found['first_without'][0]:.2f} ms"
+            ["the same in a server with `ssl = off`", f"{found['first_without'][0]:.2f} ms"
              f" (processor time alone: {found['first_without'][3]:.2f} ms)"],
             ["second look-up", f"{second:.2f} ms"]]
     rows += [[f"planning: {name}", f"{median:.3f} ms (first of the session: {cold:.2f} ms)"]
@@ -116,7 +116,7 @@ def bars(found):
     bar(rows, "cached re-read: less than the first read without its network", again / (first - network), 1)
     for name, (mib, _) in found["memory"].items():
         bar(rows, f"memory, {name.strip()}: under 64 MiB over idle", mib, 64, " MiB")
-    bar(rows, "first query of a backend, OpenSSL ready: under 5 ms more than the second", found["first"][0], 5, " ms")
+    bar(rows, "first query of a backend: under 5 ms more than the second", found["first"][0], 5, " ms")
     for name, (_, median) in found["plans"].items():
         bar(rows, f"planning, {name}: under 1 ms", median, 1, " ms")
     return table(["bar", "measured", ""], rows)

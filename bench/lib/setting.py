@@ -13,7 +13,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 CONF = ("listen_addresses=", "fsync=off", "full_page_writes=off", "max_parallel_workers_per_gather=0", "jit=off",
-        "autovacuum=off", "ssl=on")     # Debian's clusters have it on, so that OpenSSL is ready before any backend
+        "autovacuum=off", "ssl=on")     # as Debian's clusters have it
 
 
 def free_port():
