@@ -906,6 +906,22 @@ apigouv_apidef_is_secret(const ApigouvTable *table, int column)
 	return column_has(table, column, is_secret);
 }
 
+bool
+apigouv_apidef_is_entitled(const ApigouvRoute *route, const List *scopes)
+{
+	const ListCell *lc;
+
+	foreach(lc, scopes)
+	{
+		for (int i = 0; i < route->nscopes; i++)
+		{
+			if (strcmp(lfirst(lc), route->scopes[i]) == 0)
+				return true;
+		}
+	}
+	return route->nscopes == 0 || route->auth != APIGOUV_ROUTE_AUTH_API;
+}
+
 void
 apigouv_apidef_reset(void)
 {

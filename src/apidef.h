@@ -529,6 +529,13 @@ extern int	apigouv_apidef_column(const ApigouvTable *table, const char *name);
 extern bool apigouv_apidef_is_personal(const ApigouvTable *table, int column);
 extern bool apigouv_apidef_is_secret(const ApigouvTable *table, int column);
 
+/*
+ * May a token that holds these scopes (char *) ask a route?  With NIL: may
+ * any.
+ */
+extern bool apigouv_apidef_is_entitled(const ApigouvRoute *route,
+									   const List *scopes);
+
 /* Does a column's value need that of another, directly or not? */
 extern bool apigouv_apidef_depends(const ApigouvTable *table,
 								   const ApigouvRoute *route, int column,

@@ -267,10 +267,7 @@ apigouv_ask_ahead(ApigouvScanState *state, ApigouvTask *task,
 bool
 apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 {
-	ListCell   *lc;
-
-	if (route->nscopes == 0 || route->not_entitled.n == 0 ||
-		route->auth != APIGOUV_ROUTE_AUTH_API)
+	if (route->not_entitled.n == 0 || apigouv_apidef_is_entitled(route, NIL))
 		return true;
 	if (!state->scopes_asked)
 	{
@@ -285,17 +282,8 @@ apigouv_ask_is_entitled(ApigouvScanState *state, const ApigouvRoute *route)
 		state->scopes_asked = true;
 		MemoryContextSwitchTo(old);
 	}
-	if (!state->scopes_known)
-		return true;
-	foreach(lc, state->scopes)
-	{
-		for (int i = 0; i < route->nscopes; i++)
-		{
-			if (strcmp(lfirst(lc), route->scopes[i]) == 0)
-				return true;
-		}
-	}
-	return false;
+	return !state->scopes_known ||
+		apigouv_apidef_is_entitled(route, state->scopes);
 }
 
 /* All that tells a request of a scan from another. */

@@ -773,6 +773,33 @@ apigouv_audit_page(ApigouvScanState *state, const ApigouvTask *task,
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Begin the lines of a queued request that no scan makes; false when none are
+ * wanted.  What is between this and end_single is made in their context.
+ */
+static bool
+begin_single(ApigouvTransfer *transfer, const ApigouvOptions *options,
+			 Oid userid, StringInfo subject, MemoryContext *old)
+{
+	if (!is_due(options->api))
+		return false;
+	apigouv_http_watch(transfer, &unnoted, NULL);
+	*old = MemoryContextSwitchTo(fresh_line_cxt());
+	initStringInfo(subject);
+	append_who(subject, options, userid);
+	return true;
+}
+
+/* All is said of what it asks: have it noted. */
+static void
+end_single(ApigouvTransfer *transfer, const ApigouvOptions *options,
+		   const ApigouvRoute *route, StringInfo subject, MemoryContext old)
+{
+	append_why(subject, options, NULL);
+	watch_request(transfer, options->api, route, subject);
+	MemoryContextSwitchTo(old);
+}
+
 void
 apigouv_audit_document(ApigouvTransfer *transfer,
 					   const ApigouvOptions *options, Oid userid,
@@ -781,17 +808,11 @@ apigouv_audit_document(ApigouvTransfer *transfer,
 	StringInfoData subject;
 	MemoryContext old;
 
-	if (!is_due(options->api))
+	if (!begin_single(transfer, options, userid, &subject, &old))
 		return;
-	apigouv_http_watch(transfer, &unnoted, NULL);
-	old = MemoryContextSwitchTo(fresh_line_cxt());
-	initStringInfo(&subject);
-	append_who(&subject, options, userid);
 	append_member(&subject, "route", "document");
 	append_hash(&subject, apigouv_redact_key(1, &url));
-	append_why(&subject, options, NULL);
-	watch_request(transfer, options->api, route, &subject);
-	MemoryContextSwitchTo(old);
+	end_single(transfer, options, route, &subject, old);
 }
 
 void
@@ -803,18 +824,12 @@ apigouv_audit_server_check(ApigouvTransfer *transfer,
 	StringInfoData subject;
 	MemoryContext old;
 
-	if (!is_due(options->api))
+	if (!begin_single(transfer, options, userid, &subject, &old))
 		return;
-	apigouv_http_watch(transfer, &unnoted, NULL);
-	old = MemoryContextSwitchTo(fresh_line_cxt());
-	initStringInfo(&subject);
-	append_who(&subject, options, userid);
 	append_member(&subject, "table", table->name);
 	append_member(&subject, "route", route->name);
 	appendStringInfoString(&subject, ",\"server_check\":true,\"key\":null");
-	append_why(&subject, options, NULL);
-	watch_request(transfer, options->api, route, &subject);
-	MemoryContextSwitchTo(old);
+	end_single(transfer, options, route, &subject, old);
 }
 
 /*

@@ -23,12 +23,9 @@
 #include "budget.h"
 #include "checkup.h"
 #include "json.h"
-#include "limit.h"
 #include "messages.h"
+#include "send.h"
 #include "xact_cache.h"
-
-/* Longest reply, in bytes: the routes to ask are short. */
-#define MAX_REPLY_BYTES (1024 * 1024)
 
 /* The route to ask, and its table; raises when the definition has none. */
 static const ApigouvRoute *
@@ -99,49 +96,17 @@ never_again(const ApigouvTransfer *transfer, void *arg, int *delay_ms)
 									 delay_ms);
 }
 
-/*
- * Queue the request, counted against its limits.  rule: lives as long as the
- * transfer.
- */
+/* Queue the request.  rule: lives as long as the transfer. */
 static ApigouvTransfer *
 start(ApigouvCheckup *checkup, const ApigouvBuilt *built, RetryRule *rule)
 {
 	const ApigouvOptions *options = checkup->options;
-	const ApigouvApi *api = options->api;
-	ApigouvLimitHeaders names = {
-		api->limit_header, api->remaining_header, api->reset_header
-	};
-	ApigouvHttpSettings settings;
-	ApigouvHttpRequest request = {0};
-	ApigouvQuotaLimits limits;
-	const char **headers = palloc(sizeof(char *) *
-								  (list_length(built->headers) + 1));
-	char	   *authorization;
 	uint32		generation;
-	ListCell   *lc;
 
-	authorization = apigouv_token_header(options, checkup->userid,
-										 checkup->secrets,
-										 apigouv_token_generation(options,
-																  checkup->secrets),
-										 &generation);
-	foreach(lc, built->headers)
-		headers[request.nheaders++] = lfirst(lc);
-	if (authorization != NULL)
-		headers[request.nheaders++] = authorization;
-	request.post = built->post;
-	request.url = built->url;
-	request.headers = headers;
-	request.body = built->body;
-	request.body_len = built->body ? strlen(built->body) : 0;
-	apigouv_limit_find(options, checkup->userid, checkup->secrets,
-					   built->limit, true, &limits);
-	request.limits = &limits;
 	apigouv_cache_prepare();	/* so that the transaction's end cancels it */
-	apigouv_option_http(options, checkup->userid, &settings);
-	settings.response_max_bytes = Min(settings.response_max_bytes,
-									  MAX_REPLY_BYTES);
-	return apigouv_http_start(&settings, &request, &names, never_again, rule);
+	return apigouv_send(options, checkup->userid, checkup->secrets, built,
+						apigouv_token_generation(options, checkup->secrets),
+						never_again, rule, &generation);
 }
 
 /* Raise an error unless a reply is what the API's would be. */

@@ -41,11 +41,12 @@
 #include "messages.h"
 #include "quota_view.h"
 #include "redact.h"
+#include "tally.h"
 
 #define CHECK_COLUMNS	4
 
-/* How long before its end a token is warned about. */
-#define WARN_BEFORE_END (30 * USECS_PER_DAY)
+/* Longest reply that is taken, in bytes. */
+#define MAX_REPLY_BYTES (1024 * 1024)
 
 /* Tables that are named, at most. */
 #define MAX_NAMED		8
@@ -146,10 +147,10 @@ append_name(StringInfo buf, int n, const char *name)
  */
 
 /*
- * Read the options.  The requests of a check are made once, and do not wait
- * for their turn.  Each makes its own connection: one that was kept would hide
- * what has gone wrong with names and certificates since, and when it is dead
- * libcurl sends again.
+ * Read the options.  The requests of a check are made once, do not wait for
+ * their turn, and ask for little.  Each makes its own connection: one that was
+ * kept would hide what has gone wrong with names and certificates since, and
+ * when it is dead libcurl sends again.
  */
 static void
 read_options(ApigouvCheckup *checkup)
@@ -159,6 +160,9 @@ read_options(ApigouvCheckup *checkup)
 	options->retries = 0;
 	options->quota_wait_ms = 0;
 	options->new_connections = true;
+	options->response_max_bytes = Min(options->response_max_bytes,
+									  MAX_REPLY_BYTES);
+	options->tally = apigouv_tally_of(options, NULL);
 	checkup->options = options;
 }
 
@@ -233,7 +237,7 @@ check_end(ApigouvCheckup *checkup, const ApigouvTokenFacts *facts)
 		apigouv_checkup_tell(checkup, "token", APIGOUV_CHECKED_ERROR,
 							 psprintf(_("it has ended, at %s"), end), renewal);
 	}
-	else if (left <= WARN_BEFORE_END)
+	else if (left <= APIGOUV_TOKEN_WARN_US)
 		apigouv_checkup_tell(checkup, "token", APIGOUV_CHECKED_WARNING,
 							 psprintf(_("it ends soon, at %s"), end), renewal);
 	else
@@ -455,30 +459,14 @@ check_quota(ApigouvCheckup *checkup)
  * ----------------------------------------------------------------
  */
 
-/* Do the scopes of a token open a route? */
-static bool
-is_open(const ApigouvCheckup *checkup, const ApigouvRoute *route)
-{
-	ListCell   *lc;
-
-	foreach(lc, checkup->scopes)
-	{
-		for (int i = 0; i < route->nscopes; i++)
-		{
-			if (strcmp(route->scopes[i], lfirst(lc)) == 0)
-				return true;
-		}
-	}
-	return route->nscopes == 0 || route->auth != APIGOUV_ROUTE_AUTH_API;
-}
-
-/* Do they open some route of a table? */
+/* Do the scopes of the token open some route of a table? */
 static bool
 is_open_table(const ApigouvCheckup *checkup, const ApigouvTable *table)
 {
 	for (int i = 0; i < table->nroutes; i++)
 	{
-		if (is_open(checkup, &table->routes[i]))
+		if (apigouv_apidef_is_entitled(&table->routes[i],
+									   checkup->scopes))
 			return true;
 	}
 	return false;
@@ -579,28 +567,15 @@ check_tables(ApigouvCheckup *checkup)
 static void
 find_server(FunctionCallInfo fcinfo, ApigouvCheckup *checkup)
 {
-	ForeignServer *server;
+	const ForeignServer *server;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("name of the foreign server must be given")));
-	server = GetForeignServerByName(NameStr(*PG_GETARG_NAME(0)), false);
+	server = apigouv_option_usable(NameStr(*PG_GETARG_NAME(0)), true);
 	checkup->serverid = server->serverid;
 	checkup->server_name = server->servername;
-	if (!apigouv_owns_server(server->serverid, GetUserId()))
-	{
-		AclResult	result = apigouv_server_aclcheck(server->serverid,
-													 GetUserId());
-
-		if (result != ACLCHECK_OK)
-			aclcheck_error(result, OBJECT_FOREIGN_SERVER, server->servername);
-	}
-	if (apigouv_option_is_foreign(server->fdwid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("foreign server \"%s\" is not of apigouv_fdw",
-						server->servername)));
 	checkup->userid = PG_ARGISNULL(1) ? GetUserId()
 		: get_role_oid(NameStr(*PG_GETARG_NAME(1)), false);
 	if (!has_privs_of_role(GetUserId(), checkup->userid))

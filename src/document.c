@@ -539,23 +539,13 @@ follow(const Call *call, const Link *link, char **next)
 	return document;
 }
 
-/* A server of ours that the current role may use. */
+/* A server that the current role may use, and that has documents. */
 static ApigouvOptions *
 usable_server(const char *name)
 {
-	ForeignServer *server = GetForeignServerByName(name, false);
-	AclResult	result = apigouv_server_aclcheck(server->serverid,
-												 GetUserId());
-	ApigouvOptions *options;
+	const ForeignServer *server = apigouv_option_usable(name, false);
+	ApigouvOptions *options = apigouv_option_server(server->serverid);
 
-	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_FOREIGN_SERVER, server->servername);
-	if (apigouv_option_is_foreign(server->fdwid))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("foreign server \"%s\" is not of apigouv_fdw",
-						server->servername)));
-	options = apigouv_option_server(server->serverid);
 	if (options->api->nhosts == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -21,8 +21,8 @@
  * - The header does not change but for that.  What follows is its owner's,
  *	 who must live with any state that dead backends have left.
  *
- * - Nothing raises: what is kept here is worth no query.  After a failure
- *	 nothing is tried for a while.
+ * - Nothing raises but for who asks to see a file: what is kept here is worth
+ *	 no query.  After a failure nothing is tried for a while.
  *
  * Not here: what the contents mean (tally.c, progress.c).
  *
@@ -318,6 +318,15 @@ apigouv_mapped_open(ApigouvMapped *file)
 		ereport(LOG,
 				(errmsg("file \"%s\" begins anew: %s", file->path, _(why))));
 	return true;
+}
+
+void
+apigouv_mapped_refuse(const ApigouvMapped *file)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IO_ERROR),
+			 errmsg("could not use file \"%s\"", file->path),
+			 errhint("The server log tells why.")));
 }
 
 bool

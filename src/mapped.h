@@ -55,6 +55,9 @@ extern bool apigouv_mapped_open(ApigouvMapped *file);
 /* The same, but nothing is made or logged: false when it is not there. */
 extern bool apigouv_mapped_follow(ApigouvMapped *file);
 
+/* Raise ERRCODE_IO_ERROR: there is no file to show. */
+extern void apigouv_mapped_refuse(const ApigouvMapped *file);
+
 /* Put an empty file in its place; false, with errno, when it cannot be. */
 extern bool apigouv_mapped_renew(ApigouvMapped *file);
 

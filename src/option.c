@@ -30,6 +30,7 @@
 #include "common/hashfn.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -37,6 +38,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "limit.h"
 #include "messages.h"
 #include "option.h"
@@ -646,6 +648,31 @@ apigouv_option_is_foreign(Oid wrapperid)
 	handler = OidIsValid(wrapper->fdwhandler)
 		? get_func_name(wrapper->fdwhandler) : NULL;
 	return handler == NULL || strcmp(handler, "apigouv_fdw_handler") != 0;
+}
+
+/*
+ * apigouv_option_usable
+ *		A server of ours that the current role may use, or also owns.
+ *
+ * Raises ERRCODE_UNDEFINED_OBJECT, ERRCODE_INSUFFICIENT_PRIVILEGE, or
+ * ERRCODE_WRONG_OBJECT_TYPE when it is of another wrapper.
+ */
+const ForeignServer *
+apigouv_option_usable(const char *name, bool or_own)
+{
+	const ForeignServer *server = GetForeignServerByName(name, false);
+	AclResult	result = apigouv_server_aclcheck(server->serverid,
+												 GetUserId());
+
+	if (result != ACLCHECK_OK &&
+		!(or_own && apigouv_owns_server(server->serverid, GetUserId())))
+		aclcheck_error(result, OBJECT_FOREIGN_SERVER, server->servername);
+	if (apigouv_option_is_foreign(server->fdwid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("foreign server \"%s\" is not of apigouv_fdw",
+						server->servername)));
+	return server;
 }
 
 /*

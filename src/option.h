@@ -9,6 +9,7 @@
 #define APIGOUV_OPTION_H
 
 #include "access/attnum.h"
+#include "foreign/foreign.h"
 
 #include "apidef.h"
 #include "http.h"
@@ -70,6 +71,8 @@ typedef struct ApigouvSecrets
 extern ApigouvOptions *apigouv_option_server(Oid serverid);
 extern ApigouvOptions *apigouv_option_table(Oid relid);
 extern bool apigouv_option_is_foreign(Oid wrapperid);
+extern const ForeignServer *apigouv_option_usable(const char *name,
+												  bool or_own);
 extern const ApigouvTable *apigouv_option_definition(Oid relid);
 extern char *apigouv_option_column(Oid relid, AttrNumber attnum);
 extern ApigouvSecrets *apigouv_option_secrets(const ApigouvOptions *options,

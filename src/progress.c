@@ -502,10 +502,7 @@ apigouv_progress(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	have_slot();
 	if (file.header == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_IO_ERROR),
-				 errmsg("could not use file \"%s\"", file.path),
-				 errhint("The server log tells why.")));
+		apigouv_mapped_refuse(&file);
 	slots = apigouv_mapped_contents(&file);
 	for (int i = 0; i < SLOTS; i++)
 		show(&slots[i], result);

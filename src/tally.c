@@ -425,10 +425,7 @@ apigouv_stats(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!apigouv_mapped_open(&file))
-		ereport(ERROR,
-				(errcode(ERRCODE_IO_ERROR),
-				 errmsg("could not use file \"%s\"", file.path),
-				 errhint("The server log tells why.")));
+		apigouv_mapped_refuse(&file);
 	shown = MemoryContextAllocZero(CurrentMemoryContext,
 								   sizeof(ShownRow) * ROWS);
 	n = collect(shown);

@@ -43,9 +43,6 @@
 /* Longest end of life accepted from a token endpoint, in seconds. */
 #define MAX_TOKEN_LIFE_S 86400
 
-/* How long before its end a token is warned about. */
-#define WARN_BEFORE_END (30 * USECS_PER_DAY)
-
 /* How long the scopes that the API told are believed, in seconds. */
 #define SCOPES_LIFE_S 600
 
@@ -247,7 +244,7 @@ apigouv_token_check(const ApigouvOptions *options, Oid userid,
 						   timestamptz_to_str(facts.ends_at)),
 				 errhint("%s", apigouv_token_renewal(options, userid,
 													 secrets))));
-	if (facts.ends_at - now <= WARN_BEFORE_END &&
+	if (facts.ends_at - now <= APIGOUV_TOKEN_WARN_US &&
 		is_first_warning(secrets->token))
 		ereport(WARNING,
 				(errcode(ERRCODE_WARNING),

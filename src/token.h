@@ -12,6 +12,9 @@
 
 #include "option.h"
 
+/* How long before its end a token is warned about. */
+#define APIGOUV_TOKEN_WARN_US	(30 * USECS_PER_DAY)
+
 /* What a token says of itself. */
 typedef struct ApigouvTokenFacts
 {

@@ -36,11 +36,11 @@
 #include "utils/memutils.h"
 
 #include "flight.h"
-#include "limit.h"
 #include "kept.h"
 #include "messages.h"
 #include "reply_body.h"
 #include "rowstream.h"
+#include "send.h"
 #include "texthash.h"
 #include "token.h"
 #include "xact_cache.h"
@@ -580,41 +580,12 @@ send_request(ApigouvReply *reply, const ApigouvOptions *options, Oid userid,
 			 const ApigouvSecrets *secrets, const ApigouvBuilt *built,
 			 uint32 stale_generation)
 {
-	ApigouvHttpSettings settings;
-	ApigouvHttpRequest request = {0};
-	ApigouvLimitHeaders names;
-	ApigouvQuotaLimits limits;
-	char	   *authorization;
 	uint32		generation;
-	const char **headers;
-	int			n = 0;
-	ListCell   *lc;
 
-	authorization = apigouv_token_header(options, userid, secrets,
-										 stale_generation, &generation);
-	headers = palloc(sizeof(char *) * (list_length(built->headers) + 1));
-	foreach(lc, built->headers)
-		headers[n++] = lfirst(lc);
-	if (authorization != NULL)
-		headers[n++] = authorization;
-
-	request.post = built->post;
-	request.url = built->url;
-	request.nheaders = n;
-	request.headers = headers;
-	request.body = built->body;
-	request.body_len = built->body ? strlen(built->body) : 0;
-	names.limit = options->api->limit_header;
-	names.remaining = options->api->remaining_header;
-	names.reset = options->api->reset_header;
-	apigouv_limit_find(options, userid, secrets, built->limit, true, &limits);
-	request.limits = &limits;
-	request.tally = options->tally;
-	apigouv_option_http(options, userid, &settings);
-	reply->transfer = apigouv_http_start(&settings, &request, &names,
-										 retry_reply, reply);
+	reply->transfer = apigouv_send(options, userid, secrets, built,
+								   stale_generation, retry_reply, reply,
+								   &generation);
 	reply->token_generation = generation;
-	pfree(headers);
 }
 
 /*

@@ -257,11 +257,14 @@ run_sql($session, 'RESET apigouv_fdw.max_requests_per_query');
 # ===================================================================
 # The audit: the request of a check is noted as any is, or not made
 # ===================================================================
+run_sql($session, 'SELECT apigouv_stats_reset()');
 audit_begin($node);
 check('entreprise');
 my $noted = one_request('a check');
 is(join(' ', @$noted{qw(table route server verdict context)}), 'entreprise_privileges privileges entreprise rows Essai', 'what the lines say');
 is($noted->{server_check}, JSON::PP::true, 'that it is a check');
+is($session->value('SELECT string_agg(server || \' \' || coalesce("table", \'-\') || \' \' || requests, \', \') FROM apigouv_stats'),
+	'entreprise - 1', 'it is counted, for the server');
 run_sql($session, 'SET log_min_messages = fatal');
 finds(check('entreprise'), 'answer:skipped audit:error connection:skipped', 0, 'audit', qr/^cannot use foreign server "entreprise": its audit lines/,
 	qr/let the server log receive/, 'a log that would not have the lines');
