@@ -15,6 +15,8 @@ import sys
 import tempfile
 import zipfile
 
+from report import report
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 
 
@@ -80,13 +82,7 @@ def main():
         print("0 passed, 0 failed")
         return False
     with tempfile.TemporaryDirectory(prefix="apigouv_archive.") as directory:
-        outcome = list(results(directory))
-    for name, passed in outcome:
-        if not passed:
-            print("not ok - " + name)
-    failed = sum(not passed for _, passed in outcome)
-    print(f"{len(outcome) - failed} passed, {failed} failed")
-    return failed > 0
+        return report(results(directory))
 
 
 if __name__ == "__main__":

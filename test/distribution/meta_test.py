@@ -14,6 +14,8 @@ import os
 import re
 import sys
 
+from report import report
+
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 SEMVER = (r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -205,12 +207,7 @@ def main():
     results = [("META.json follows the specification" + "".join("\n    " + what for what in wrong), not wrong)]
     results += [(f"refused: {what}", bool(META(broken))) for what, broken in breaches(meta)]
     results += list(consistent(meta))
-    for name, passed in results:
-        if not passed:
-            print("not ok - " + name)
-    failed = sum(not passed for _, passed in results)
-    print(f"{len(results) - failed} passed, {failed} failed")
-    return failed > 0
+    return report(results)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ use JSON::PP;
 
 our @EXPORT = qw(
   api_names definition tables_of ways_of all_ways conditions_for unsendable outcome elements at_path
-  plain_name parameters_equal literal condition_on column_type some_value takes forward is_siret is_siren wire_values purpose_parameters ordered_lists is_key path_matches
+  plain_name parameters_equal literal condition_on column_type some_value takes forward is_siret is_siren with_check wire_values purpose_parameters ordered_lists is_key path_matches
   operation_fits sources_of
 );
 
@@ -103,17 +103,20 @@ sub literal
 	return "'" . $text =~ s/'/''/gr . "'";
 }
 
-sub luhn
+# A number with the digit that makes its Luhn sum right.
+sub with_check
 {
 	my ($digits) = @_;
 	my ($sum, $place) = (0, 0);
-	for my $digit (reverse split //, $digits)
+	for my $digit (reverse split //, "${digits}0")
 	{
 		my $value = $digit * ($place++ % 2 ? 2 : 1);
 		$sum += $value > 9 ? $value - 9 : $value;
 	}
-	return $sum % 10 == 0;
+	return $digits . -$sum % 10;
 }
+
+sub luhn { return $_[0] eq with_check(substr $_[0], 0, -1); }
 
 sub is_siren { return $_[0] =~ /^\d{9}$/ && luhn($_[0]); }
 

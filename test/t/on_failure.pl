@@ -7,6 +7,7 @@ use strict;
 use utf8;
 use warnings;
 
+use ApigouvDefinitions qw(with_check);
 use ApigouvTest;
 use Test::More;
 
@@ -18,20 +19,6 @@ my $session = session($node);
 
 # tables that share their requests must not help one another
 $session->query('SET apigouv_fdw.keep_after_error_s = 0');
-
-# A number with the digit that makes its Luhn sum right.
-sub with_check
-{
-	my ($digits) = @_;
-	my $sum = 0;
-	my @reversed = reverse split //, "${digits}0";
-	for my $at (0 .. $#reversed)
-	{
-		my $digit = $reversed[$at] * (1 + $at % 2);
-		$sum += $digit > 9 ? $digit - 9 : $digit;
-	}
-	return $digits . -$sum % 10;
-}
 
 sub in_list { return '(' . join(', ', map { "'$_'" } @_) . ')'; }
 

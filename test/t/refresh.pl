@@ -6,6 +6,7 @@ use strict;
 use utf8;
 use warnings;
 
+use ApigouvDefinitions qw(with_check);
 use ApigouvTest;
 use JSON::PP;
 use Test::More;
@@ -14,20 +15,6 @@ my $node = new_cluster('refresh');
 my $session = session($node);
 my $control = session($node);
 my @COUNTS = qw(seen fresh waiting renewed unchanged empty failed left requests stopped message);
-
-# A number with the digit that makes its Luhn sum right.
-sub with_check
-{
-	my ($digits) = @_;
-	my $sum = 0;
-	my @reversed = reverse split //, "${digits}0";
-	for my $at (0 .. $#reversed)
-	{
-		my $digit = $reversed[$at] * (1 + $at % 2);
-		$sum += $digit > 9 ? $digit - 9 : $digit;
-	}
-	return $digits . -$sum % 10;
-}
 
 # Head offices that all exist, in the order of their keys, which is that of asking.
 my @sirens = map { with_check(sprintf '%08d', 10_000 + $_) } 1 .. 60;
