@@ -533,7 +533,6 @@ wait_event(int64 until, int64 now)
 											: APIGOUV_WAIT_RETRY)) == 1 &&
 		event.events == WL_LATCH_SET)
 		ResetLatch(MyLatch);
-	apigouv_progress_phase(APIGOUV_PHASE_ROWS, APIGOUV_NEVER, NULL);
 	if (for_quota)
 		count_quota_wait(monotonic_us() - now);
 }
@@ -562,21 +561,12 @@ apigouv_http_pause(void)
 }
 
 /*
- * apigouv_http_pump
- *		Move all transfers forward until something has happened to any.
- *
- * timeout_ms: how long to wait for that; -1 means no limit, 0 not at all.
- * Returns at once when no transfer is queued or running.  Raises on
- * interrupt; the transfers are then as they were.
+ * Move all transfers forward until something has happened to any, or the
+ * moment has come.
  */
-void
-apigouv_http_pump(int timeout_ms)
+static void
+move_until(int64 deadline)
 {
-	int64		deadline = APIGOUV_NEVER;
-
-	away_us += monotonic_us() - attended_at;
-	if (timeout_ms >= 0)
-		deadline = monotonic_us() + (int64) timeout_ms * 1000;
 	for (;;)
 	{
 		int64		due;
@@ -601,6 +591,28 @@ apigouv_http_pump(int timeout_ms)
 		if (due > now)
 			wait_event(Min(deadline, due), now);
 	}
+}
+
+/*
+ * apigouv_http_pump
+ *		Move all transfers forward until something has happened to any.
+ *
+ * timeout_ms: how long to wait for that; -1 means no limit, 0 not at all.
+ * Returns at once when no transfer is queued or running.  Raises on
+ * interrupt; the transfers are then as they were.
+ *
+ * Other sessions are told of one wait, however often it is woken.
+ */
+void
+apigouv_http_pump(int timeout_ms)
+{
+	int64		deadline = APIGOUV_NEVER;
+
+	away_us += monotonic_us() - attended_at;
+	if (timeout_ms >= 0)
+		deadline = monotonic_us() + (int64) timeout_ms * 1000;
+	move_until(deadline);
+	apigouv_progress_phase(APIGOUV_PHASE_ROWS, APIGOUV_NEVER, NULL);
 }
 
 bool
