@@ -114,7 +114,7 @@ PG_FUNCTION_INFO_V1(apigouv_fdw_validator);
 
 /* Row of an option for one kind of object, or NULL. */
 static const OptionRow *
-find_option(const char *name, int where)
+find_row(const char *name, int where)
 {
 	for (size_t i = 0; i < lengthof(option_rows); i++)
 	{
@@ -150,7 +150,7 @@ static void
 raise_unknown_option(const char *name, int where)
 {
 	StringInfoData valid;
-	const OptionRow *elsewhere = find_option(name, ON_MAPPING);
+	const OptionRow *elsewhere = find_row(name, ON_MAPPING);
 
 	initStringInfo(&valid);
 	for (size_t i = 0; i < lengthof(option_rows); i++)
@@ -359,7 +359,7 @@ check_together(int where, List *options)
 	foreach(lc, options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
-		const OptionRow *row = find_option(def->defname, where);
+		const OptionRow *row = find_row(def->defname, where);
 
 		if (where == ON_MAPPING)
 		{
@@ -415,7 +415,7 @@ apigouv_fdw_validator(PG_FUNCTION_ARGS)
 	foreach(lc, options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
-		const OptionRow *row = find_option(def->defname, where);
+		const OptionRow *row = find_row(def->defname, where);
 
 		if (row == NULL)
 			raise_unknown_option(def->defname, where);
@@ -442,7 +442,7 @@ store_options(List *options, int where, void *target)
 	foreach(lc, options)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
-		const OptionRow *row = find_option(def->defname, where);
+		const OptionRow *row = find_row(def->defname, where);
 		char	   *field;
 
 		if (row == NULL || row->offset == NOWHERE)
@@ -714,7 +714,7 @@ apigouv_option_column(Oid relid, AttrNumber attnum)
 	{
 		DefElem    *def = lfirst_node(DefElem, lc);
 
-		if (find_option(def->defname, ON_COLUMN) != NULL)
+		if (find_row(def->defname, ON_COLUMN) != NULL)
 			return defGetString(def);
 	}
 	return get_attname(relid, attnum, false);
