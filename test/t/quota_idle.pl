@@ -13,7 +13,20 @@ use Test::More;
 my $node = new_cluster('quota_idle');
 my $control = session($node);
 
-# It answers on its first connection, and lets others wait for ever.
+# How many connections a session is making, and has not made yet.
+sub connecting
+{
+	my ($session) = @_;
+	my %own = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1 => 1) : () } glob('/proc/' . $session->pid . '/fd/*');
+	open(my $table, '<', '/proc/net/tcp') or die "/proc/net/tcp: $!";
+	return scalar(grep { $_->[3] eq '02' && $own{ $_->[9] } } map { [ split ] } <$table>);
+}
+
+# It answers on its first connection, and lets others wait for ever.  What is
+# asked beside another key gets its reply when that one waits: otherwise this
+# connection could be free in time to serve both.
+my $idle = session($node);
+my (undef, @beside) = ApigouvQuota::sirens(3, 20000);
 my $listener = IO::Socket::INET->new(
 	LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp', Listen => 1) or die "listen: $!";
 my $body = json_text($YES);
@@ -29,6 +42,7 @@ if ($server == 0)
 			sysread($client, $head, 65536, length $head) or POSIX::_exit(0);
 		}
 		my @heads = $head =~ /\r\n\r\n/g;
+		ApigouvTest::wait_for(sub { connecting($idle) }, 'another connection') if grep { $head =~ m{/$_/} } @beside;
 		syswrite($client, ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
 			  . length($body) . "\r\n\r\n$body") x @heads);
 	}
@@ -45,7 +59,6 @@ run_sql($control,
 limits($control, $_, urssaf => '3/3s') for qw(entreprise sourd);
 begin_anew($control);
 
-my $idle = session($node);
 my $rows = vigilance(9, 20000, 'sourd') =~ s/count\(\*\)/siren/r;
 run_sql($idle, 'BEGIN', "DECLARE c CURSOR FOR $rows", 'FETCH 1 FROM c');
 my @fill = map {
@@ -78,15 +91,6 @@ ApigouvTest::wait_for(sub { used($control, 'urssaf') eq '0' }, 'the end of its s
 pass('which keeps no slot while the client thinks');
 is($control->value(vigilance(1, 31000)), '1', 'others go on');
 run_sql($beside, 'CLOSE c', 'COMMIT');
-
-# Connections that a session is making, and has not made yet.
-sub connecting
-{
-	my ($session) = @_;
-	my %own = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1 => 1) : () } glob('/proc/' . $session->pid . '/fd/*');
-	open(my $table, '<', '/proc/net/tcp') or die "/proc/net/tcp: $!";
-	return scalar(grep { $_->[3] eq '02' && $own{ $_->[9] } } map { [ split ] } <$table>);
-}
 
 # ===================================================================
 # What nobody wants any more is not connected for
