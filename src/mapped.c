@@ -19,7 +19,9 @@
  *	 replaces is told so in its header, and maps the new one.
  *
  * - The header does not change but for that.  What follows is its owner's,
- *	 who must live with any state that dead backends have left.
+ *	 who must live with any state that dead backends have left, and asks for
+ *	 a look at all of it where a part is wrong: to look at it in each session
+ *	 would be a good part of the time of a first query.
  *
  * - Nothing raises but for who asks to see a file: what is kept here is worth
  *	 no query.  After a failure nothing is tried for a while.
@@ -93,10 +95,11 @@ map(ApigouvMapped *file, int fd)
  *		What is wrong with a file that is mapped, as the end of a sentence;
  *		NULL if nothing is.
  *
- * An empty text: it is of an earlier start of the machine, as it may be.
+ * thorough: the contents are looked at.  An empty text: it is of an earlier
+ * start of the machine, as it may be.
  */
 static const char *
-why_void(ApigouvMapped *file, const struct stat *st)
+why_void(ApigouvMapped *file, const struct stat *st, bool thorough)
 {
 	const ApigouvMappedHeader *header = file->header;
 	const char *boot = apigouv_clock_boot_id();
@@ -112,7 +115,7 @@ why_void(ApigouvMapped *file, const struct stat *st)
 	if (file->of_boot && (boot == NULL || strcmp(header->boot_id, boot) != 0))
 		return "";
 	if (pg_atomic_read_u32(&file->header->replaced) != 0 ||
-		(file->is_sound != NULL &&
+		(thorough && file->is_sound != NULL &&
 		 !file->is_sound(apigouv_mapped_contents(file))))
 		return gettext_noop("it was damaged");
 	return NULL;
@@ -126,7 +129,7 @@ why_void(ApigouvMapped *file, const struct stat *st)
  * mapped all the same, for tell_replaced.
  */
 static bool
-map_valid(ApigouvMapped *file, const char **why)
+map_valid(ApigouvMapped *file, bool thorough, const char **why)
 {
 	struct stat st;
 	int			fd = open(file->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -137,7 +140,7 @@ map_valid(ApigouvMapped *file, const char **why)
 	if (fstat(fd, &st) != 0 || st.st_size != (off_t) size_of(file))
 		*why = gettext_noop("it was of another version");
 	else if (map(file, fd))
-		*why = why_void(file, &st);
+		*why = why_void(file, &st, thorough);
 	else
 		*why = gettext_noop("it could not be mapped");
 	close(fd);
@@ -245,13 +248,16 @@ apigouv_mapped_follow(ApigouvMapped *file)
 		return true;
 	if (file->header == NULL)
 		return false;
-	if (map_valid(file, &why))
+	if (map_valid(file, false, &why))
 		return true;
 	unmap(file);
 	return false;
 }
 
-/* Map the file under the lock on its directory, or make it. */
+/*
+ * Map the file under the lock on its directory, after a look at its contents,
+ * or make it.
+ */
 static bool
 open_or_make(ApigouvMapped *file, bool anew, const char **why)
 {
@@ -263,7 +269,7 @@ open_or_make(ApigouvMapped *file, bool anew, const char **why)
 	*why = NULL;
 	if (lock < 0)
 		return false;
-	ok = map_valid(file, why) && !anew;
+	ok = map_valid(file, true, why) && !anew;
 	if (!ok)
 	{
 		/* the old mapping is needed until the name is another file's */
@@ -294,16 +300,12 @@ is_named(const ApigouvMapped *file)
 }
 
 bool
-apigouv_mapped_open(ApigouvMapped *file)
+apigouv_mapped_recheck(ApigouvMapped *file)
 {
 	const char *why;
 
-	if (apigouv_mapped_is_current(file) && is_named(file))
-		return true;
 	if (monotonic_us() < file->retry_at)
 		return false;
-	if (map_valid(file, &why))
-		return true;
 	if (!open_or_make(file, false, &why))
 	{
 		file->retry_at = monotonic_us() + RETRY_US;
@@ -327,6 +329,16 @@ apigouv_mapped_refuse(const ApigouvMapped *file)
 			(errcode(ERRCODE_IO_ERROR),
 			 errmsg("could not use file \"%s\"", file->path),
 			 errhint("The server log tells why.")));
+}
+
+bool
+apigouv_mapped_open(ApigouvMapped *file)
+{
+	const char *why;
+
+	return (apigouv_mapped_is_current(file) && is_named(file)) ||
+		(monotonic_us() >= file->retry_at &&
+		 map_valid(file, false, &why)) || apigouv_mapped_recheck(file);
 }
 
 bool

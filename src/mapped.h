@@ -37,7 +37,8 @@ typedef struct ApigouvMapped
 	uint32		version;
 	size_t		bytes;			/* of the contents */
 	bool		of_boot;		/* void once the machine has started anew */
-	bool		(*is_sound) (const void *contents); /* NULL: always */
+	bool		(*is_sound) (const void *contents); /* NULL: always; asked by
+													 * recheck alone */
 
 	ApigouvMappedHeader *header;	/* NULL: not mapped */
 	uint32		generation;		/* grows with each mapping; 0: none yet */
@@ -57,6 +58,13 @@ extern bool apigouv_mapped_follow(ApigouvMapped *file);
 
 /* Raise ERRCODE_IO_ERROR: there is no file to show. */
 extern void apigouv_mapped_refuse(const ApigouvMapped *file);
+
+/*
+ * What was read of the contents cannot be: look at all of them, and put an
+ * empty file in their place where they are not sound, which the server log
+ * says.  As open otherwise.
+ */
+extern bool apigouv_mapped_recheck(ApigouvMapped *file);
 
 /* Put an empty file in its place; false, with errno, when it cannot be. */
 extern bool apigouv_mapped_renew(ApigouvMapped *file);

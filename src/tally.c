@@ -112,7 +112,17 @@ state_of(const TallyRow *row)
 	return pg_atomic_read_u32(unconstify(pg_atomic_uint32 *, &row->state));
 }
 
-/* An ApigouvMapped's: are the names of all rows those that were written? */
+/* Are the names of a row, if it has any, those that were written? */
+static bool
+row_is_sound(const TallyRow *row)
+{
+	if (state_of(row) != ROW_READY)
+		return true;
+	pg_read_barrier();
+	return row->check == check_of(row);
+}
+
+/* An ApigouvMapped's: are all rows sound? */
 static bool
 rows_are_sound(const void *contents)
 {
@@ -120,10 +130,7 @@ rows_are_sound(const void *contents)
 
 	for (int i = 0; i < ROWS; i++)
 	{
-		if (state_of(&rows[i]) != ROW_READY)
-			continue;
-		pg_read_barrier();
-		if (i != OTHERS && rows[i].check != check_of(&rows[i]))
+		if (i != OTHERS && !row_is_sound(&rows[i]))
 			return false;
 	}
 	return true;
@@ -174,6 +181,24 @@ find_row(const ApigouvTally *tally)
 		}
 	}
 	return &rows[OTHERS];
+}
+
+/*
+ * Look at the row where the search for a tally's begins, if it has not begun
+ * yet, and at all when that one is not sound: not to be called inside libcurl.
+ */
+static void
+check_first(const ApigouvTally *tally)
+{
+	const TallyRow *rows;
+	int			first = (int) (tally->hash & (ROWS - 1));
+
+	if (!apigouv_mapped_is_current(&file) ||
+		tally->generation == file.generation)
+		return;
+	rows = apigouv_mapped_contents(&file);
+	if (first != OTHERS && !row_is_sound(&rows[first]))
+		(void) apigouv_mapped_recheck(&file);
 }
 
 /* Where a tally counts now; NULL: nowhere. */
@@ -322,6 +347,7 @@ apigouv_tally_of(const ApigouvOptions *options, Relation rel)
 	tally = hash_search(tallies, &text, HASH_FIND, NULL);
 	if (tally == NULL)
 		tally = make_tally(text, names);
+	check_first(tally);
 	pfree(key.data);
 	return tally;
 }
@@ -425,6 +451,9 @@ apigouv_stats(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!apigouv_mapped_open(&file))
+		apigouv_mapped_refuse(&file);
+	if (!rows_are_sound(apigouv_mapped_contents(&file)) &&
+		!apigouv_mapped_recheck(&file))
 		apigouv_mapped_refuse(&file);
 	shown = MemoryContextAllocZero(CurrentMemoryContext,
 								   sizeof(ShownRow) * ROWS);

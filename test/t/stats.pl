@@ -133,6 +133,13 @@ my $begins_anew = 'file "pg_stat/apigouv_fdw.stats" begins anew: it was';
 my $name_at = index(slurp_bytes($file), 'marche_inclusion');
 cmp_ok($name_at, '>', 4096, 'a name in the file');
 replaced(sub { change($name_at, 'M') }, qr/^$begins_anew damaged$/, 'a damaged name');
+$watcher->query('SELECT count(*) FROM marche_inclusion.types_structures');
+change(index(slurp_bytes($file), 'types_structures'), 'T');
+my $unaware = session($node);
+is($unaware->value(structure(1001)), '1', 'a damaged name of another table: queries go on');
+is(logged(), '', 'without a look at it');
+is(stats('requests', 'structures', $unaware), '', 'who looks at all has the counters begin anew');
+like(logged(), qr/^$begins_anew damaged$/, 'and the log says so');
 replaced(sub { change(12, "\x01") }, qr/^$begins_anew damaged$/, 'a damaged header');
 replaced(sub { system("cp $file $file.copy && mv $file.copy $file") == 0 or die },
 	qr/^$begins_anew a copy$/, 'a copy');
