@@ -117,6 +117,14 @@ own_server_tree()
 		[ "$file" = "$from_share/extension" ] || ln -s "$file" "$share"
 	done
 	ln -s "$from_share"/extension/* "$share/extension"
+	# the server's own translations; ours are installed beside them
+	from_locale=$("$from" --localedir)
+	for file in "$from_locale"/*/LC_MESSAGES/*-"$("$from" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')".mo; do
+		case $file in "$from_locale"/[*]*) continue ;; "$base"/*) ;; *) break ;; esac
+		place=$1/pg${file#"$base"}
+		mkdir -p "$(dirname "$place")"
+		ln -s "$file" "$place"
+	done
 	rm -rf "$lib"/apigouv_fdw* "$lib/bitcode" "$share"/extension/apigouv_fdw*
 }
 
