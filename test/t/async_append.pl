@@ -165,9 +165,16 @@ sub settled
 {
 	my @at_once = @_;
 	stub_reset();
-	faults({ delay_ms => 20, times => -1 });
-	$session->query($_) for $ApigouvTest::GOOD_QUERY, all_of(@at_once);
-	wait_until_idle();
+	$session->query($ApigouvTest::GOOD_QUERY);
+	ApigouvTest::wait_for(
+		sub {
+			stub_reset();
+			faults({ delay_ms => 20, times => -1 });
+			$session->query(all_of(@at_once));
+			wait_until_idle();
+			return most_at_once(requests()) > 1;
+		},
+		'requests at once');
 	return descriptors($session);
 }
 
