@@ -164,12 +164,14 @@ begin_anew($control);
 sub settled
 {
 	my @at_once = @_;
+	my @slow = { delay_ms => 20, times => -1 };
 	stub_reset();
+	faults(@slow);
 	$session->query($ApigouvTest::GOOD_QUERY);
 	ApigouvTest::wait_for(
 		sub {
 			stub_reset();
-			faults({ delay_ms => 20, times => -1 });
+			faults(@slow);
 			$session->query(all_of(@at_once));
 			wait_until_idle();
 			return most_at_once(requests()) > 1;
