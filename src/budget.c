@@ -117,9 +117,8 @@ apigouv_budget_refuse(ApigouvScanState *state)
 
 /* ---- duration ---- */
 
-/* The least time until n requests could be sent, in us. */
-static int64
-forecast(const ApigouvQuotaLimits *limits, int64 n)
+int64
+apigouv_budget_forecast(const ApigouvQuotaLimits *limits, int64 n)
 {
 	int64		wait_us = 0;
 
@@ -151,7 +150,7 @@ least_us(ApigouvScanState *state, const ApigouvRoute *route, int limit,
 	apigouv_limit_find(state->options, state->userid,
 					   apigouv_ask_secrets(state, route), limit, true,
 					   &limits);
-	return limits.n == 0 || n == 0 ? 0 : forecast(&limits, n);
+	return limits.n == 0 || n == 0 ? 0 : apigouv_budget_forecast(&limits, n);
 }
 
 /*
@@ -261,7 +260,7 @@ apigouv_budget_check_document(const char *server,
 						   server)));
 	if (apigouv_max_duration_ms < 0 || limits->n == 0)
 		return;
-	wait_ms = forecast(limits, 1) / 1000;
+	wait_ms = apigouv_budget_forecast(limits, 1) / 1000;
 	if (wait_ms > apigouv_max_duration_ms)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -44,6 +44,10 @@ extern void apigouv_budget_check_document(const char *server,
 										  const ApigouvQuotaLimits *limits,
 										  int64 made);
 
+/* The least time until n requests could be sent, in us. */
+extern int64 apigouv_budget_forecast(const ApigouvQuotaLimits *limits,
+									 int64 n);
+
 /* settings */
 extern int	apigouv_max_requests_per_query;
 extern int	apigouv_max_duration_ms;

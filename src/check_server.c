@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "budget.h"
 #include "checkup.h"
 #include "compat.h"
 #include "limit.h"
@@ -383,22 +384,49 @@ describe_counter(const ApigouvQuotaRow *row, const ApigouvQuotaLimit *limit)
 									   row->closed_us));
 }
 
-/* Add what a limit's counter says; nothing when nobody has counted there. */
+/*
+ * Add a limit that has no counter when it is closed all the same: what was
+ * sent before the ledger was made is not known.
+ */
+static void
+add_unused(Quota *quota, const ApigouvQuotaLimit *limit)
+{
+	ApigouvQuotaLimits alone = {.n = 1};
+	int64		us;
+
+	alone.limits[0] = *limit;
+	us = apigouv_budget_forecast(&alone, 1);
+	if (us > 0)
+		appendStringInfo(&quota->shut, "%s%s",
+						 quota->shut.len > 0 ? "; " : "",
+						 psprintf(_("%s, closed until %s"),
+								  psprintf("\"%s\"", limit->name),
+								  timestamptz_to_str(GetCurrentTimestamp() +
+													 us)));
+}
+
+/* Add what a limit's counter says, if anybody has counted there. */
 static void
 add_counter(Quota *quota, const ApigouvQuotaRows *rows,
 			const ApigouvQuotaLimit *limit)
 {
+	bool		is_used = false;
+
 	for (int i = 0; i < rows->n; i++)
 	{
 		const ApigouvQuotaRow *row = &rows->rows[i];
 		bool		is_shut = row->left == 0 || row->closed_us > 0;
 		StringInfo	buf = is_shut ? &quota->shut : &quota->used;
 
-		if (memcmp(row->counter.key, limit->key, sizeof(limit->key)) == 0 &&
-			(is_shut || row->used > 0))
+		if (memcmp(row->counter.key, limit->key, sizeof(limit->key)) != 0)
+			continue;
+		is_used = true;
+		if (is_shut || row->used > 0)
 			appendStringInfo(buf, "%s%s", buf->len > 0 ? "; " : "",
 							 describe_counter(row, limit));
 	}
+	if (!is_used)
+		add_unused(quota, limit);
 }
 
 /* Tell what was used of the limits, and which are closed. */

@@ -335,4 +335,13 @@ still_works($session, 'and the session');
 my $all = join "\n", @told;
 is(join(' ', grep { index($all, $_) >= 0 } all_secrets(), 'court', $soon), '', 'no secret in any of it');
 
+# ===================================================================
+# A ledger that was made a moment ago: every limit is closed for a window
+# ===================================================================
+$node->stop;
+unlink $node->data_dir . '/pg_stat/apigouv_fdw.ledger' or die "the ledger: $!";
+$node->start;
+finds(check('marche_travail', session($node)), 'answer:error connection:skipped quota:warning', 0, 'quota',
+	qr/^nothing can be sent now under "\w+", closed until /, qr/was made, restored or has crashed/, 'a ledger that begins');
+
 done_testing();
