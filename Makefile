@@ -11,10 +11,10 @@ OBJS = $(patsubst %,src/%.o, \
 	egress encoding explain failure fetch flight functions header http \
 	import json kept ledger limit lookup_clause lookup_join lookup_scan \
 	mapped option origin page pivot plan plan_node prefetch probe progress \
-	qual quota quota_view redact reply reply_body request route rowstream \
-	rowvalue scan send shared_cache shared_name spent spill stats steps \
-	tally task token token_file token_view total tuple unnest upper url \
-	value wanted xact_cache)
+	qual quota quota_view redact refusal reply reply_body request route \
+	rowstream rowvalue scan send shared_cache shared_name spent spill stats \
+	steps tally task token token_file token_view total tuple unnest upper \
+	url value wanted xact_cache)
 
 DATA = $(wildcard sql/apigouv_fdw--*.sql)
 DOCS = doc/reference.md doc/audit.md doc/register.md

@@ -2,8 +2,8 @@
 CATALOG_NAME = apigouv_fdw
 AVAIL_LANGUAGES = $(shell cat po/LINGUAS)
 
-# po/hints.c is made by po/update: the hints of the API definitions
-GETTEXT_FILES = $(sort $(wildcard src/*.[ch])) $(wildcard po/hints.c)
+# po/hints.c and po/refusals.c are made by po/update: hints of the API definitions, errors in SQL scripts
+GETTEXT_FILES = $(sort $(wildcard src/*.[ch])) $(wildcard po/hints.c po/refusals.c)
 GETTEXT_TRIGGERS = $(BACKEND_COMMON_GETTEXT_TRIGGERS) \
 	GUC_check_errmsg GUC_check_errdetail GUC_check_errhint \
 	gettext_noop ngettext:1,2 apigouv_field_error:3

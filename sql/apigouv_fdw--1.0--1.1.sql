@@ -19,6 +19,15 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION apigouv_bound_requests(bigint)
 	IS 'Until the transaction ends, the session sends at most so many more requests; NULL: no bound';
 
+-- An error in the language of the session: its code, then texts that are translated, whose %s are the values.
+CREATE FUNCTION apigouv_refuse(sqlstate text, message text, "values" text[], detail text, hint text)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE;
+
+COMMENT ON FUNCTION apigouv_refuse(text, text, text[], text, text)
+	IS 'Part of other functions: an error in the language of the session';
+
 -- What a run of apigouv_refresh executes: statements, made once from the names and types of the columns.
 -- $1 of most is the keys of a batch as text[][], $2 the places of those that are meant.
 CREATE FUNCTION apigouv_refresh_job(target regclass, source regclass, keys text, path text, state name)
@@ -27,6 +36,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	refuse CONSTANT text := (SELECT format('SELECT %I.apigouv_refuse($1, $2, $3::text[], $4, $5)', n.nspname)
+		FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'apigouv_fdw');
 	first_key jsonb;
 	key record;			-- of the key columns, in the order of the source's
 	names text[];		-- of them
@@ -50,12 +61,12 @@ DECLARE
 	error text;
 BEGIN
 	IF target IS NULL OR source IS NULL OR keys IS NULL THEN
-		RAISE invalid_parameter_value USING MESSAGE = 'target, source and keys must be given';
+		EXECUTE refuse USING '22023', 'target, source and keys must be given', NULL, NULL, NULL;
 	END IF;
 	SELECT c.relowner, n.nspname INTO owner, place FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 	WHERE c.oid = target AND c.relkind IN ('r', 'p');
 	IF NOT FOUND THEN
-		RAISE wrong_object_type USING MESSAGE = format('"%s" is not a table', target);
+		EXECUTE refuse USING '42809', '"%s" is not a table', ARRAY[target::text], NULL, NULL;
 	END IF;
 	PERFORM FROM pg_foreign_table AS t
 		JOIN pg_foreign_server AS s ON s.oid = t.ftserver
@@ -63,13 +74,13 @@ BEGIN
 		JOIN pg_proc AS h ON h.oid = w.fdwhandler
 	WHERE t.ftrelid = source AND h.proname = 'apigouv_fdw_handler';
 	IF NOT FOUND THEN
-		RAISE wrong_object_type USING MESSAGE = format('"%s" is not a foreign table of apigouv_fdw', source);
+		EXECUTE refuse USING '42809', '"%s" is not a foreign table of apigouv_fdw', ARRAY[source::text], NULL, NULL;
 	END IF;
 	IF NOT (has_table_privilege(source, 'SELECT') AND has_table_privilege(target, 'SELECT')
 			AND has_table_privilege(target, 'INSERT') AND has_table_privilege(target, 'DELETE')) THEN
-		RAISE insufficient_privilege USING
-			MESSAGE = format('permission denied to refresh table "%s" from foreign table "%s"', target, source),
-			HINT = 'It takes SELECT on the foreign table, and SELECT, INSERT and DELETE on the table.';
+		EXECUTE refuse USING '42501', 'permission denied to refresh table "%s" from foreign table "%s"',
+			ARRAY[target::text, source::text], NULL,
+			'It takes SELECT on the foreign table, and SELECT, INSERT and DELETE on the table.';
 	END IF;
 
 	-- the names that the query gives its columns, as the caller means them
@@ -88,9 +99,9 @@ BEGIN
 		ORDER BY s.attnum);
 	FOR i IN 1 .. cardinality(names) LOOP
 		IF names[i] <> ALL (shared) THEN
-			RAISE undefined_column USING
-				MESSAGE = format('key column "%s" is not a column of both "%s" and "%s"', names[i], source, target),
-				HINT = 'The columns of the query for the keys are named as the key columns of the foreign table.';
+			EXECUTE refuse USING '42703', 'key column "%s" is not a column of both "%s" and "%s"',
+				ARRAY[names[i], source::text, target::text], NULL,
+				'The columns of the query for the keys are named as the key columns of the foreign table.';
 		END IF;
 	END LOOP;
 	FOR key IN
@@ -131,16 +142,15 @@ BEGIN
 	PERFORM FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner
 	WHERE c.oid = kept AND c.relkind IN ('r', 'p') AND (c.relowner = owner OR r.rolname = current_user);
 	IF NOT FOUND THEN
-		RAISE wrong_object_type USING
-			MESSAGE = format('"%s" is not a table of the owner of table "%s", nor of yours', kept, target);
+		EXECUTE refuse USING '42809', '"%s" is not a table of the owner of table "%s", nor of yours',
+			ARRAY[kept::text, target::text], NULL, NULL;
 	END IF;
 	IF ARRAY(SELECT a.attname::text FROM pg_index AS i JOIN pg_attribute AS a
 			ON a.attrelid = kept AND a.attnum = ANY (i.indkey::int2[])
 			WHERE i.indrelid = kept AND i.indisprimary ORDER BY 1)
 		<> ARRAY(SELECT n FROM unnest(names) AS n ORDER BY n COLLATE "C") THEN
-		RAISE object_not_in_prerequisite_state USING
-			MESSAGE = format('table "%s" keeps the states of other key columns', kept),
-			HINT = 'Give the columns of its primary key, or another name of the table of states.';
+		EXECUTE refuse USING '55000', 'table "%s" keeps the states of other key columns', ARRAY[kept::text], NULL,
+			'Give the columns of its primary key, or another name of the table of states.';
 	END IF;
 
 	SELECT format('f.%I', a.attname) INTO obtained FROM pg_attribute AS a
@@ -426,6 +436,7 @@ DECLARE
 	first_batch CONSTANT integer := 8;	-- what an API in maintenance is asked
 	path text;
 	home name;
+	refuse text;	-- as in apigouv_refresh_job
 	job jsonb;
 	class integer;
 	object integer;
@@ -444,10 +455,13 @@ DECLARE
 BEGIN
 	path := pg_catalog.current_setting('search_path');
 	PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+	SELECT x.nspname INTO home FROM pg_extension AS e JOIN pg_namespace AS x ON x.oid = e.extnamespace
+	WHERE e.extname = 'apigouv_fdw';
+	refuse := format('SELECT %I.apigouv_refuse($1, $2, $3::text[], $4, $5)', home);
 	IF max_age < interval '0' OR retry_after IS NULL OR retry_after < interval '0' OR max_requests < 0
 		OR batch_size IS NULL OR batch_size NOT BETWEEN 1 AND 10000 THEN
-		RAISE invalid_parameter_value USING MESSAGE = 'ages, times and numbers must not be negative',
-			HINT = 'Parameter "batch_size" is between 1 and 10000.';
+		EXECUTE refuse USING '22023', 'ages, times and numbers must not be negative', NULL, NULL,
+			'Parameter "batch_size" is between 1 and 10000.';
 	END IF;
 	seen := 0;
 	fresh := 0;
@@ -460,19 +474,17 @@ BEGIN
 	requests := 0;
 	stopped := NULL;
 	message := NULL;
-	SELECT x.nspname INTO home FROM pg_extension AS e JOIN pg_namespace AS x ON x.oid = e.extnamespace
-	WHERE e.extname = 'apigouv_fdw';
 
 	-- One run per target: a lock of the transaction, taken again after each commit, since one of the session would stay when
 	-- the run is cancelled. "apig", and the table.
 	class := 1634756967;
 	object := (target::oid::bigint - CASE WHEN target::oid::bigint > 2147483647 THEN 4294967296 ELSE 0 END)::integer;
 	IF NOT pg_try_advisory_xact_lock(class, object) THEN
-		RAISE object_in_use USING MESSAGE = format('table "%s" is being refreshed by another session', target),
-			DETAIL = format('Its process is %s.', (SELECT string_agg(l.pid::text, ', ') FROM pg_locks AS l
+		EXECUTE refuse USING '55006', 'table "%s" is being refreshed by another session',
+			ARRAY[target::text, (SELECT string_agg(l.pid::text, ', ') FROM pg_locks AS l
 				WHERE l.locktype = 'advisory' AND l.classid::bigint = class AND l.objid = target::oid AND l.objsubid = 2
-					AND l.granted AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))),
-			HINT = 'Let it end; what it has done is committed.';
+					AND l.granted AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))],
+			'Its process is %s.', 'Let it end; what it has done is committed.';
 	END IF;
 	-- the query of the keys may ask an API, too
 	EXECUTE format('SELECT %I.apigouv_session_requests()', home) INTO begun;
@@ -571,6 +583,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+	refuse CONSTANT text := (SELECT format('SELECT %I.apigouv_refuse($1, $2, $3::text[], $4, $5)', n.nspname)
+		FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'apigouv_fdw');
 	relation record;
 	columns text;
 	ours boolean;
@@ -578,17 +592,17 @@ DECLARE
 	named text;
 BEGIN
 	IF foreign_schema IS NULL OR view_schema IS NULL THEN
-		RAISE invalid_parameter_value USING MESSAGE = 'schema of the foreign tables and schema of the views must be given';
+		EXECUTE refuse USING '22023', 'schema of the foreign tables and schema of the views must be given', NULL, NULL, NULL;
 	END IF;
 	IF foreign_schema = view_schema THEN
-		RAISE invalid_parameter_value USING
-			MESSAGE = 'views must be in another schema than the foreign tables, whose names they take';
+		EXECUTE refuse USING '22023', 'views must be in another schema than the foreign tables, whose names they take',
+			NULL, NULL, NULL;
 	END IF;
 	FOREACH named IN ARRAY ARRAY[foreign_schema, view_schema] LOOP
 		PERFORM FROM pg_namespace WHERE nspname = named;
 		IF NOT FOUND THEN
-			RAISE invalid_schema_name USING MESSAGE = format('schema "%s" does not exist', named),
-				HINT = CASE WHEN named = view_schema THEN format('CREATE SCHEMA %I;', named)
+			EXECUTE refuse USING '3F000', 'schema "%s" does not exist', ARRAY[named, quote_ident(named)], NULL,
+				CASE WHEN named = view_schema THEN 'CREATE SCHEMA %s;'
 					ELSE 'Give the schema that the foreign tables are in.' END;
 		END IF;
 	END LOOP;
@@ -616,9 +630,9 @@ BEGIN
 						'\', '\\'), '_', '\_'), '%', '\%')
 				INTO ours FROM pg_class AS v WHERE v.oid = relation.made;
 			IF NOT ours THEN
-				RAISE duplicate_table USING
-					MESSAGE = format('"%s" of schema "%s" is not a view that this function has made', relation.relname, view_schema),
-					HINT = 'Drop or rename it, or choose another schema for the views.';
+				EXECUTE refuse USING '42P07', '"%s" of schema "%s" is not a view that this function has made',
+					ARRAY[relation.relname::text, view_schema::text], NULL,
+					'Drop or rename it, or choose another schema for the views.';
 			END IF;
 			SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO shown FROM pg_attribute AS a
 			WHERE a.attrelid = relation.made AND a.attnum > 0;
@@ -740,3 +754,87 @@ COMMENT ON VIEW apigouv_progress
 
 -- the function itself tells who may see what
 GRANT SELECT ON apigouv_progress TO PUBLIC;
+
+-- its errors are in the language of the session now
+CREATE OR REPLACE FUNCTION apigouv_create_structures_inclusion(marche regclass, data regclass,
+	view_name name DEFAULT 'structures_inclusion', view_schema name DEFAULT current_schema())
+RETURNS regclass
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	refuse CONSTANT text := (SELECT format('SELECT %I.apigouv_refuse($1, $2, $3::text[], $4, $5)', n.nspname)
+		FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'apigouv_fdw');
+	-- name; of each API, the column of its definition (none: NULL) and how it gives the value
+	common CONSTANT text[] := ARRAY[
+		['id', 'id', '%s::text', 'id', '%s::text'],
+		['nom', 'name', '%s::text', 'nom', '%s::text'],
+		['siret', 'siret', '%s::text', 'siret', '%s::text'],
+		['siren', 'siren', '%s::text', 'siren', '%s::text'],
+		['type', 'kind', '%s::text', '', '%s::text'],
+		['adresse', 'address', '%s::text', 'adresse', '%s::text'],
+		['code_postal', 'post_code', '%s::text', 'code_postal', '%s::text'],
+		['commune', 'city', '%s::text', 'commune', '%s::text'],
+		['code_commune', '', '%s::text', 'code_commune', '%s::text'],
+		['code_departement', 'code_departement', '%s::text', 'code_departement', '%s::text'],
+		['code_region', 'code_region', '%s::text', 'code_region', '%s::text'],
+		['longitude', '', '%s::float8', 'longitude', '%s::float8'],
+		['latitude', '', '%s::float8', 'latitude', '%s::float8'],
+		['site_web', 'contact_website', '%s::text', 'site_web', '%s::text'],
+		['reseaux', 'networks_slugs', '%s::text[]', 'reseaux_porteurs', '%s::text[]'],
+		['est_active', 'is_active', '%s::boolean', '', '%s::boolean'],
+		['date_maj', 'updated_at', '(%s::timestamptz AT TIME ZONE ''Europe/Paris'')::date', 'date_maj', '%s::date'],
+		['obtenu_le', 'obtenu_le', '%s::timestamptz', 'obtenu_le', '%s::timestamptz']];
+	apis CONSTANT text[] := ARRAY['marche_inclusion', 'data_inclusion'];
+	relations CONSTANT regclass[] := ARRAY[marche, data];
+	branches text[] := '{}';
+	comments text[] := array_fill(''::text, ARRAY[array_length(common, 1)]);
+	place smallint;
+	outputs text;
+	made regclass;
+BEGIN
+	IF marche IS NULL OR data IS NULL OR view_name IS NULL OR view_schema IS NULL THEN
+		EXECUTE refuse USING '22023', 'foreign tables, name and schema of the view must be given', NULL, NULL, NULL;
+	END IF;
+	FOR i IN 1 .. 2 LOOP
+		PERFORM FROM pg_foreign_table AS t
+			JOIN pg_foreign_server AS s ON s.oid = t.ftserver
+			JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
+			JOIN pg_proc AS h ON h.oid = w.fdwhandler
+			JOIN pg_class AS c ON c.oid = t.ftrelid
+		WHERE t.ftrelid = relations[i] AND h.proname = 'apigouv_fdw_handler'
+			AND EXISTS (SELECT FROM pg_options_to_table(s.srvoptions) AS o
+				WHERE o.option_name = 'api' AND o.option_value = apis[i])
+			AND coalesce((SELECT o.option_value FROM pg_options_to_table(t.ftoptions) AS o
+				WHERE o.option_name = 'table'), c.relname) = 'structures';
+		IF NOT FOUND THEN
+			EXECUTE refuse USING '42809', '"%s" is not the foreign table of table "structures" of API "%s"',
+				ARRAY[relations[i]::text, apis[i]], NULL, NULL;
+		END IF;
+		outputs := format('SELECT %L::text AS origine', apis[i]);
+		FOR n IN 1 .. array_length(common, 1) LOOP
+			-- the first column that the definition knows by this name
+			SELECT a.attnum INTO place FROM pg_attribute AS a
+			WHERE a.attrelid = relations[i] AND a.attnum > 0 AND NOT a.attisdropped
+				AND coalesce((SELECT o.option_value FROM pg_options_to_table(a.attfdwoptions) AS o
+					WHERE o.option_name = 'column'), a.attname) = common[n][2 * i]
+			ORDER BY a.attnum LIMIT 1;
+			outputs := outputs || ', ' || format(common[n][2 * i + 1], coalesce((SELECT 't.' || quote_ident(a.attname)
+				FROM pg_attribute AS a WHERE a.attrelid = relations[i] AND a.attnum = place), 'NULL'))
+				|| ' AS ' || quote_ident(common[n][1]);
+			comments[n] := concat_ws(' / ', nullif(comments[n], ''),
+				apis[i] || ' : ' || coalesce(col_description(relations[i], place), CASE WHEN place IS NULL THEN 'NULL' END));
+		END LOOP;
+		branches := branches || (outputs || format(' FROM %s AS t', relations[i]));
+	END LOOP;
+	EXECUTE format('CREATE VIEW %I.%I AS %s', view_schema, view_name, array_to_string(branches, ' UNION ALL '));
+	made := to_regclass(format('%I.%I', view_schema, view_name));
+	EXECUTE format('COMMENT ON VIEW %s IS %L', made,
+		'Structures de marche_inclusion et de data_inclusion : leurs colonnes communes');
+	EXECUTE format('COMMENT ON COLUMN %s.origine IS %L', made, 'API de la ligne : marche_inclusion ou data_inclusion');
+	FOR n IN 1 .. array_length(common, 1) LOOP
+		EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', made, common[n][1], nullif(comments[n], ''));
+	END LOOP;
+	RETURN made;
+END
+$$;

@@ -399,6 +399,35 @@ for my $db ('postgres', 'd_latin1', 'd_sql_ascii')
 }
 
 # ===================================================================
+# Functions written in PL/pgSQL
+# ===================================================================
+run_sql($english, 'CREATE SCHEMA vues', 'CREATE TABLE vues.structures ()', 'CREATE TABLE vues.cible (siret text)');
+my $keys = "'SELECT ''$siret'' AS siret'";
+my @refusals = (
+	[ "apigouv_refresh('vues.cible', 'marche_inclusion.structures', NULL)", '22023', 'la cible, la source et les clés doivent être données' ],
+	[ "apigouv_refresh('pg_stats', 'marche_inclusion.structures', $keys)", '42809', '« pg_stats » n\'est pas une table' ],
+	[ "apigouv_refresh('vues.cible', 'vues.cible', $keys)", '42809', '« vues.cible » n\'est pas une table distante d\'apigouv_fdw' ],
+	[ "apigouv_refresh('vues.cible', 'marche_inclusion.structures', 'SELECT 1 AS kind')", '42703',
+		'la colonne clé « kind » n\'est pas une colonne à la fois de « marche_inclusion.structures » et de « vues.cible »',
+		'Les colonnes de la requête des clés portent …' ],
+	[ "apigouv_refresh('vues.cible', 'marche_inclusion.structures', $keys, batch_size => 0)", '22023',
+		'les âges, durées et nombres ne doivent pas être négatifs', 'Le paramètre « batch_size » va de 1 à 10000.' ],
+	[ "apigouv_create_views('marche_inclusion', 'marche_inclusion')", '22023', 'les vues doivent être dans un autre schéma …' ],
+	[ "apigouv_create_views('neant', 'vues')", '3F000', 'le schéma « neant » n\'existe pas', 'Donnez le schéma où sont les tables distantes.' ],
+	[ "apigouv_create_views('marche_inclusion', 'vues')", '42P07',
+		'« structures » du schéma « vues » n\'est pas une vue que cette fonction a créée', 'Supprimez-la ou renommez-la, …' ],
+	[ "apigouv_create_structures_inclusion('data_inclusion.structures', 'data_inclusion.structures')", '42809',
+		'« data_inclusion.structures » n\'est pas la table distante de la table « structures » de l\'API « marche_inclusion »' ]);
+for my $refusal (@refusals)
+{
+	my ($call, $sqlstate, $message, $advice) = @$refusal;
+	says(($call =~ /refresh/ ? 'CALL ' : 'SELECT ') . $call,
+		{ sqlstate => $sqlstate, message => $message, defined $advice ? (hint => $advice) : (), requests => 0 }, $call);
+}
+refuses($french, "SELECT apigouv_create_views('marche_inclusion', 'Né %s')",
+	{ message => like_french('le schéma « Né %s » n\'existe pas'), hint => 'CREATE SCHEMA "Né %s";' }, 'a name is no place for a value');
+
+# ===================================================================
 # Preloaded: the library is initialized where there is no database yet
 # ===================================================================
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'apigouv_fdw'\n");
