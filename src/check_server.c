@@ -364,6 +364,21 @@ typedef struct Quota
 	StringInfoData shut;		/* those under which nothing may go now */
 } Quota;
 
+/* Add what is said of a limit to a list for people. */
+static void
+append_limit(StringInfo buf, const char *text)
+{
+	appendStringInfo(buf, "%s%s", buf->len > 0 ? "; " : "", text);
+}
+
+/* What is said of a limit that is closed for so long, palloc'd. */
+static char *
+describe_closed(const char *text, int64 us)
+{
+	return psprintf(_("%s, closed until %s"), text,
+					timestamptz_to_str(GetCurrentTimestamp() + us));
+}
+
 /* What a counter of the ledger says of a limit, palloc'd. */
 static char *
 describe_counter(const ApigouvQuotaRow *row, const ApigouvQuotaLimit *limit)
@@ -377,11 +392,7 @@ describe_counter(const ApigouvQuotaRow *row, const ApigouvQuotaLimit *limit)
 			   limit->name, limit->role, (long long) row->used, rate,
 			   (long long) row->left);
 
-	if (row->closed_us == 0)
-		return text;
-	return psprintf(_("%s, closed until %s"), text,
-					timestamptz_to_str(GetCurrentTimestamp() +
-									   row->closed_us));
+	return row->closed_us == 0 ? text : describe_closed(text, row->closed_us);
 }
 
 /*
@@ -397,12 +408,8 @@ add_unused(Quota *quota, const ApigouvQuotaLimit *limit)
 	alone.limits[0] = *limit;
 	us = apigouv_budget_forecast(&alone, 1);
 	if (us > 0)
-		appendStringInfo(&quota->shut, "%s%s",
-						 quota->shut.len > 0 ? "; " : "",
-						 psprintf(_("%s, closed until %s"),
-								  psprintf("\"%s\"", limit->name),
-								  timestamptz_to_str(GetCurrentTimestamp() +
-													 us)));
+		append_limit(&quota->shut,
+					 describe_closed(psprintf("\"%s\"", limit->name), us));
 }
 
 /* Add what a limit's counter says, if anybody has counted there. */
@@ -416,14 +423,13 @@ add_counter(Quota *quota, const ApigouvQuotaRows *rows,
 	{
 		const ApigouvQuotaRow *row = &rows->rows[i];
 		bool		is_shut = row->left == 0 || row->closed_us > 0;
-		StringInfo	buf = is_shut ? &quota->shut : &quota->used;
 
 		if (memcmp(row->counter.key, limit->key, sizeof(limit->key)) != 0)
 			continue;
 		is_used = true;
 		if (is_shut || row->used > 0)
-			appendStringInfo(buf, "%s%s", buf->len > 0 ? "; " : "",
-							 describe_counter(row, limit));
+			append_limit(is_shut ? &quota->shut : &quota->used,
+						 describe_counter(row, limit));
 	}
 	if (!is_used)
 		add_unused(quota, limit);
