@@ -102,6 +102,7 @@ own_server_tree()
 	from_bin=$("$from" --bindir)
 	from_lib=$("$from" --pkglibdir)
 	from_share=$("$from" --sharedir)
+	from_locale=$("$from" --localedir)
 	base=$from_bin
 	while case $from_share/ in "$base"/*) false ;; *) true ;; esac; do
 		base=$(dirname "$base")
@@ -114,11 +115,10 @@ own_server_tree()
 	ln -s "$base/include" "$1/pg/include"
 	ln -s "$from_lib"/* "$lib"
 	for file in "$from_share"/*; do
-		[ "$file" = "$from_share/extension" ] || ln -s "$file" "$share"
+		[ "$file" = "$from_share/extension" ] || [ "$file" = "$from_locale" ] || ln -s "$file" "$share"
 	done
 	ln -s "$from_share"/extension/* "$share/extension"
 	# the server's own translations; ours are installed beside them
-	from_locale=$("$from" --localedir)
 	for file in "$from_locale"/*/LC_MESSAGES/*-"$("$from" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')".mo; do
 		case $file in "$from_locale"/[*]*) continue ;; "$base"/*) ;; *) break ;; esac
 		place=$1/pg${file#"$base"}
