@@ -20,7 +20,9 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_operator.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "mb/pg_wchar.h"
@@ -187,11 +189,43 @@ is_value(const MatchContext *context, Node *node)
 		!contain_subplans(node);
 }
 
-/* Is this collation one where equal texts are equal bytes? */
+/*
+ * Is this collation one where equal texts are equal bytes?  A database's
+ * own always is, and a new session need not open pg_collation for it.
+ */
 static bool
 collation_fits(Oid collation)
 {
-	return !OidIsValid(collation) || get_collation_isdeterministic(collation);
+	return !OidIsValid(collation) || collation == DEFAULT_COLLATION_OID ||
+		get_collation_isdeterministic(collation);
+}
+
+/*
+ * default_btree_family
+ *		The default btree family of a type, or InvalidOid.
+ *
+ * That of the types that keys mostly have is known: to look through operator
+ * classes and casts for it would be a good part of what a session's first
+ * query needs.
+ */
+static Oid
+default_btree_family(Oid type)
+{
+	Oid			opclass;
+
+	switch (type)
+	{
+		case TEXTOID:
+			return TEXT_BTREE_FAM_OID;
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return INTEGER_BTREE_FAM_OID;
+		default:
+			opclass = GetDefaultOpClass(type, BTREE_AM_OID);
+			return OidIsValid(opclass) ? get_opclass_family(opclass)
+				: InvalidOid;
+	}
 }
 
 /*
@@ -212,17 +246,17 @@ op_of_operator(Oid opno, Oid left, Oid right)
 		[BTGreaterEqualStrategyNumber] = APIGOUV_OP_GE,
 		[BTGreaterStrategyNumber] = APIGOUV_OP_GT,
 	};
-	Oid			opclass = GetDefaultOpClass(left, BTREE_AM_OID);
+	Oid			family = default_btree_family(left);
 	bool		integers;
 	int			strategy;
 
-	if (!OidIsValid(opclass))
+	if (!OidIsValid(family))
 		return 0;
 	integers = (left == INT2OID || left == INT4OID || left == INT8OID) &&
 		(right == INT2OID || right == INT4OID || right == INT8OID);
 	if (left != right && !integers)
 		return 0;
-	strategy = get_op_opfamily_strategy(opno, get_opclass_family(opclass));
+	strategy = get_op_opfamily_strategy(opno, family);
 	if (strategy <= 0 || strategy > BTMaxStrategyNumber)
 		return 0;
 	return op_of_strategy[strategy];
