@@ -8,7 +8,8 @@
  * directory.  Messages tell keys that are personal data by it, too.  The key
  * is made on first use.  It is read anew for each name, since the directory
  * may be emptied while the server runs; that costs less than the reading of
- * the file named.
+ * the file named.  The server log tells when one is made: from then on, the
+ * hashes of audit lines are others.
  *
  * Not here: the files themselves (shared_cache.c).
  *
@@ -140,6 +141,7 @@ make_key(uint8 *key)
 	uint8		fresh[KEY_BYTES];
 	int			fd;
 	bool		ok;
+	bool		made;
 
 	if (!make_dir() || !pg_strong_random(fresh, sizeof(fresh)))
 		return false;
@@ -152,8 +154,15 @@ make_key(uint8 *key)
 	ok = apigouv_shared_write_fd(fd, fresh, sizeof(fresh), 0) &&
 		fsync(fd) == 0;
 	close(fd);
-	ok = ok && (link(path, KEY_FILE) == 0 || errno == EEXIST);
+	made = ok && link(path, KEY_FILE) == 0;
+	ok = made || (ok && errno == EEXIST);
 	unlink(path);
+	if (made)
+		ereport(LOG,
+				(errmsg("made a new key for hashes, file \"%s\"", KEY_FILE),
+				 errdetail("Hashes of audit lines made with an earlier key are others."),
+				 errhint("Where the cluster had a key, put its copy in the place of this one; otherwise keep a copy of this one with the audit."),
+				 errhidestmt(true), errhidecontext(true)));
 	return ok && read_key(key);
 }
 

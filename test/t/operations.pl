@@ -129,6 +129,9 @@ stub_reset();
 my $student = "SELECT apigouv_key_hash('0770770770K')";
 my $hash = $session->value($student);
 $node->backup('backup');
+my $made = qr/LOG:  made a new key for hashes, file "pg_stat_tmp\/apigouv_fdw\/key"/;
+is(scalar(() = PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /$made/g), 1,
+	'the log tells that a key of hashes was made, once');
 my $standby = PostgreSQL::Test::Cluster->new('promoted');
 $standby->init_from_backup($node, 'backup', has_streaming => 1);
 my $key = '/pg_stat_tmp/apigouv_fdw/key';
@@ -140,6 +143,7 @@ $standby->start;
 my $reader = session($standby);
 is($reader->value('SELECT pg_is_in_recovery()'), 't', 'a standby');
 is($reader->value($student), $hash, 'with the primary\'s key, its hashes are the same');
+unlike(PostgreSQL::Test::Utils::slurp_file($standby->logfile), $made, 'and no key is made');
 run_sql($reader, 'SELECT apigouv_quota_forget()');
 is($reader->value($vigilance), '000003012', 'it asks');
 
