@@ -7,19 +7,23 @@ import json
 import mmap
 import os
 import pathlib
+import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from psql_session import Ended, Session  # noqa: E402
 
+STUB = pathlib.Path(__file__).resolve().parents[1] / "stub"
 KINDS = {"malloc": 1 | 4, "palloc": 8, "server": 2}
 FILES = os.environ["APIGOUV_STUB_URL"] + "/entreprise/proxy/files/11111111-1111-4111-8111-111111111111"
 STATEMENTS = {
     "lookup": "SELECT siret, kind, city FROM marche_inclusion.structures WHERE siret = '00000301200028';",
+    "tls": "SELECT siret, kind, city FROM protege.structures WHERE siret = '00000301200028';",
     "list": "SELECT count(id), sum(length(id)) FROM data_inclusion.structures WHERE id > '';",
     "count": "SELECT count(*) FROM marche_inclusion.structures;",
     "union": "SELECT type, statut FROM entreprise.entreprise_attestations WHERE siret = '00000301200010' ORDER BY 1, 2;",
@@ -76,6 +80,33 @@ def connect():
             time.sleep(0.2)
 
 
+def tls_server(folder):
+    """Tables of schema protege, of a server behind TLS in this folder; the process that decrypts."""
+    os.chmod(folder, 0o755)
+    key, certificate, ports = (os.path.join(folder, name) for name in ("key", "certificate.pem", "ports"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", key, "-out", certificate, "-subj", "/CN=Server", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-days", "2"], check=True, stderr=subprocess.DEVNULL)
+    front = subprocess.Popen([sys.executable, str(STUB / "tls_front.py"),
+                              os.environ["APIGOUV_STUB_URL"].rpartition(":")[2], ports, key, certificate])
+    deadline = time.monotonic() + 30
+    while not os.path.exists(ports):
+        if front.poll() is not None or time.monotonic() > deadline:
+            sys.exit("no TLS server")
+        time.sleep(0.05)
+    with open(ports, encoding="ascii") as file:
+        port = file.read().strip()
+    token, limits = (subprocess.run([sys.executable, str(STUB / name), "marche_inclusion"], check=True, text=True,
+                                    capture_output=True).stdout.strip() for name in ("tokens.py", "generous_limits.py"))
+    sql = f"""CREATE SCHEMA protege;
+        CREATE SERVER protege FOREIGN DATA WRAPPER apigouv_fdw OPTIONS (api 'marche_inclusion', limits '{limits}',
+            base_url 'https://127.0.0.1:{port}/marche_inclusion/api', ca_file '{certificate}');
+        CREATE USER MAPPING FOR CURRENT_USER SERVER protege OPTIONS (token '{token}');
+        IMPORT FOREIGN SCHEMA marche_inclusion LIMIT TO (structures) FROM SERVER protege INTO protege;"""
+    subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql], check=True)
+    return front
+
+
 class Trial:
     """One statement, allocations of one kind."""
 
@@ -109,7 +140,8 @@ class Trial:
 
     def once(self, at):
         """False when the statement makes fewer allocations."""
-        if self.args.fresh:
+        # a connection that is kept would spare the next round its handshake
+        if self.args.fresh or self.name == "tls":
             self.reconnect()
         self.order.arm(self.session.pid, KINDS[self.kind], at, self.args.on)
         try:
@@ -169,7 +201,15 @@ def main():
         names = [name for name in json.loads(definition.read_text(encoding="utf-8"))["limits"] if name != "note"]
         limits = ", ".join(f"{name}=20000/600s" for name in names)
         subprocess.run(["psql", "-X", "-q", "-c", f"ALTER SERVER {api} OPTIONS (SET limits '{limits}')"], check=True)
-    findings = sum(Trial(name, kind, args).run() for name in args.statements for kind in args.kinds.split(","))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory() as folder:
+        front = tls_server(folder) if "tls" in args.statements else None
+        try:
+            findings = sum(Trial(name, kind, args).run() for name in args.statements for kind in args.kinds.split(","))
+        finally:
+            if front is not None:
+                front.terminate()
+                front.wait()
     print(f"{findings} findings")
     sys.exit(1 if findings else 0)
 
